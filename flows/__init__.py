@@ -1,0 +1,1 @@
+"""Prefect flows and the `wam-audit` command line: the recipe of an audit, no arithmetic."""

@@ -1,0 +1,1 @@
+"""Side effects of an audit, one per module: data, models, store, tables, tracking, reports."""

@@ -1,0 +1,324 @@
+"""What an audit computes, as typed, validated data.
+
+The configuration is one JSON-able object: the Prefect parameter, the MLflow artifact and the
+audit's identity are all made from it. What was computed stands here; nothing is read from the
+environment except through the placeholders that `tasks.config_files` expands.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, NonNegativeInt, PositiveInt, model_validator
+
+Fraction = Annotated[float, Field(ge=0, le=1)]
+
+
+class Frozen(BaseModel):
+    """Immutable, and refuses keys it does not know."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class DecodingConfig(Frozen):
+    """How image files become arrays of values in [0, 1]."""
+
+    exif_orientation: bool = Field(True, description="Turn the image as its EXIF tag says.")
+    alpha: Literal["white", "black", "drop"] = Field(
+        "white", description="What transparent pixels are laid on; drop ignores transparency."
+    )
+    max_pixels: PositiveInt = Field(
+        178_956_970, description="Larger images are decode errors (decompression bombs)."
+    )
+
+
+class DatasetConfig(Frozen):
+    """Which samples are audited, and with which labels."""
+
+    kind: Literal["folder", "table", "arrays", "huggingface", "webdataset"] = Field(
+        "folder", description="How the samples are stored."
+    )
+    root: str = Field("", description="Folder, file or URL; ${WAM_DATA_ROOT} may stand in it.")
+    manifest: str | None = Field(
+        None, description="Table of samples (CSV or Parquet); relative to root unless absolute."
+    )
+    path_column: str = Field("path", description="Column with each sample's path below root.")
+    label_column: str = Field("label", description="Column or key with the class index or name.")
+    id_column: str | None = Field(None, description="Column with unique ids; default: the path.")
+    group_column: str | None = Field(
+        None, description="Column naming the source (patient, recording): resampled as a whole."
+    )
+    fold_column: str | None = Field(None, description="Column with the cross-validation fold.")
+    split_column: str | None = Field(None, description="Column with train, val or test.")
+    class_map: dict[str, NonNegativeInt] | None = Field(
+        None, description="Class name (or folder name) to the model's class index."
+    )
+    class_order: Literal["alphabetical", "numeric"] = Field(
+        "alphabetical",
+        description="How folder names become indices without a class_map; numeric: 10 after 9.",
+    )
+    class_names: str | tuple[str, ...] | None = Field(
+        None, description="Names by class index: a list, or a CSV file with label and name."
+    )
+    signal_key: str = Field("image", description="Array, column or file suffix with the signal.")
+    split: str | None = Field(None, description="Split of a Hugging Face dataset.")
+    where: dict[str, str | int | float | bool | tuple[str | int | float | bool, ...]] = Field(
+        default_factory=dict, description="Keep rows whose column has this value, or one of these."
+    )
+    sample: PositiveInt | None = Field(
+        None, description="Keep this many samples, chosen by seed whatever their order."
+    )
+    sample_seed: NonNegativeInt = Field(0, description="Seed of the choice made by sample.")
+    limit: PositiveInt | None = Field(None, description="Keep only the first samples.")
+    preprocessed: bool = Field(
+        False, description="Samples already have the model's input size: nothing is resized."
+    )
+    decoding: DecodingConfig = Field(DecodingConfig(), description="Rules for image files.")
+    fingerprint: Literal["content", "size"] = Field(
+        "content", description="What of each file enters the dataset digest."
+    )
+    max_bad_fraction: Fraction = Field(
+        0.05, description="The audit fails when a larger share of samples is not ok."
+    )
+
+
+class PreprocessingConfig(Frozen):
+    """From a decoded sample to the model's input; unset fields come from the model's own config."""
+
+    resize: PositiveInt | tuple[PositiveInt, PositiveInt] | None = Field(
+        None, description="Length of the shorter side, or (height, width)."
+    )
+    crop: PositiveInt | tuple[PositiveInt, PositiveInt] | None = Field(
+        None, description="Centre crop: side, or (height, width)."
+    )
+    interpolation: Literal["nearest", "bilinear", "bicubic", "lanczos"] | None = None
+    channels: PositiveInt | None = Field(
+        None, description="Channels of the input; grey images are repeated, colour averaged for 1."
+    )
+    channel_order: Literal["rgb", "bgr"] | None = None
+    scale: float | None = Field(None, description="Values in [0, 1] are multiplied by this first.")
+    mean: tuple[float, ...] | None = Field(None, description="Subtracted after scaling.")
+    std: tuple[float, ...] | None = Field(None, description="Divided by after the mean.")
+
+
+class ModelConfig(Frozen):
+    """Which model is audited and how its output is read."""
+
+    source: Literal["timm", "torchvision", "factory", "torchscript", "export"] = Field(
+        "timm", description="Where the model comes from."
+    )
+    name: str = Field(description="Model name, package.module:function, or path of a model file.")
+    arguments: dict[str, Any] = Field(
+        default_factory=dict, description="Keyword arguments for the constructor."
+    )
+    pretrained: bool = Field(False, description="Download the library's own weights.")
+    checkpoint: str | None = Field(
+        None, description="State dict: .safetensors, .pt or .pth; ${WAM_MODEL_ROOT} may stand in it."
+    )
+    checkpoint_mapping: Literal["names", "order"] = Field(
+        "names", description="order: entries are matched by position after comparing all shapes."
+    )
+    trust_pickle: bool = Field(
+        False, description="Allow a checkpoint that runs code when it is opened."
+    )
+    state_overrides: dict[str, Any] = Field(
+        default_factory=dict,
+        description="Attributes of submodules set after construction, such as features.0.padding.",
+    )
+    output: int | str | None = Field(
+        None, description="Index or key of the class scores when the model returns several things."
+    )
+    head: Literal["multiclass", "binary", "multilabel"] = Field(
+        "multiclass", description="Softmax over classes, one sigmoid logit, or a sigmoid per class."
+    )
+    preprocessing: PreprocessingConfig = PreprocessingConfig()
+
+    @model_validator(mode="after")
+    def _one_source_of_weights(self) -> ModelConfig:
+        if self.pretrained and self.checkpoint:
+            raise ValueError(
+                "pretrained: true and a checkpoint exclude each other; keep the one that is meant"
+            )
+        return self
+
+
+class BasisConfig(Frozen):
+    """The wavelet basis in which the input is explained."""
+
+    wavelet: str = Field("haar", description="Orthogonal or biorthogonal wavelet of PyWavelets.")
+    levels: PositiveInt = Field(5, description="Number of octaves; level 1 is the finest.")
+    mode: Literal["zero", "reflect", "symmetric", "periodic", "constant"] = Field(
+        "zero", description="Boundary rule of the analysis; only zero keeps energies exact."
+    )
+
+
+class SmoothGradConfig(Frozen):
+    """WAM_SG: coefficient gradients averaged over noisy copies of the input (equation 6)."""
+
+    enabled: bool = True
+    n_samples: PositiveInt = Field(25, description="Noisy copies per sample.")
+    noise_fraction: Fraction = Field(
+        0.25, description="Noise standard deviation over the sample's own range (max - min)."
+    )
+    antithetic: bool = Field(False, description="Draw noise in pairs of opposite sign.")
+    first_draw_clean: bool = Field(False, description="The first draw has no noise.")
+    aggregate: Literal["signed", "absolute", "squared"] = Field(
+        "signed", description="Which aggregate is stored as a coefficient map."
+    )
+
+
+class IntegratedGradientsConfig(Frozen):
+    """WAM_IG: coefficients times path-averaged gradients (equation 7)."""
+
+    enabled: bool = True
+    n_steps: PositiveInt = Field(25, description="Points on the path.")
+    rule: Literal["midpoint", "gauss_legendre"] = Field("midpoint", description="Quadrature.")
+    baseline: Literal["zero", "mean", "blur"] = Field(
+        "mean",
+        description="Start of the path, before normalisation: zero (black, silence), the mean the "
+        "model subtracts, or a blurred copy of the input.",
+    )
+
+
+class GradientConfig(Frozen):
+    """The plain coefficient gradient at the input (equation 5)."""
+
+    enabled: bool = False
+
+
+class AttributionConfig(Frozen):
+    """What is explained, and by which methods."""
+
+    target: Literal["label", "predicted", "column"] = Field(
+        "label", description="Class whose score is explained."
+    )
+    target_column: NonNegativeInt | None = Field(
+        None, description="Class index for target: column."
+    )
+    score: Literal["logit", "log_probability", "margin"] = Field(
+        "logit", description="Function of the output whose gradient is taken."
+    )
+    seed: NonNegativeInt = Field(42, description="Noise is keyed by (seed, sample id, draw).")
+    gradient: GradientConfig = GradientConfig()
+    smoothgrad: SmoothGradConfig = SmoothGradConfig()
+    integrated_gradients: IntegratedGradientsConfig = IntegratedGradientsConfig()
+
+    @model_validator(mode="after")
+    def _complete(self) -> AttributionConfig:
+        if (self.target == "column") != (self.target_column is not None):
+            raise ValueError("target: column and target_column belong together; give both or none")
+        if not (
+            self.gradient.enabled or self.smoothgrad.enabled or self.integrated_gradients.enabled
+        ):
+            raise ValueError("every attribution method is switched off; enable at least one")
+        return self
+
+
+class RelianceConfig(Frozen):
+    """Statistics of importance over bands."""
+
+    fine_levels: PositiveInt = Field(2, description="Levels counted as fine scale.")
+
+
+class IntervalConfig(Frozen):
+    """How uncertainty is computed."""
+
+    confidence: float = Field(0.95, gt=0.5, lt=1)
+    n_resamples: PositiveInt = Field(2000, description="Bootstrap resamples.")
+    seed: NonNegativeInt = 0
+
+
+class AnalysesConfig(Frozen):
+    """What is computed from the attributions."""
+
+    reliance: RelianceConfig = RelianceConfig()
+    intervals: IntervalConfig = IntervalConfig()
+    gallery_size: NonNegativeInt = Field(12, description="Samples pictured in the report.")
+
+
+class StoreConfig(Frozen):
+    """Where the audit folder stands and how it is laid out."""
+
+    url: str = Field("audits", description="Folder (any fsspec URL) under which audits stand.")
+    shard_size: PositiveInt = Field(32, description="Samples per shard: the unit of work.")
+    coefficients: bool = Field(True, description="Keep the coefficient maps of every sample.")
+    mantissa_bits: int = Field(
+        15, ge=7, le=23, description="float32 mantissa bits kept in stored coefficients."
+    )
+
+
+class ExecutionConfig(Frozen):
+    """Where and how fast it runs; changes no stored number beyond rounding."""
+
+    runner: Literal["threads", "processes", "dask"] = "threads"
+    workers: PositiveInt = Field(1, description="Threads, processes (one per GPU) or Dask workers.")
+    dask_address: str | None = Field(None, description="Scheduler address for runner: dask.")
+    device: str = Field("auto", description="auto, cpu, cuda or cuda:1.", pattern=r"^(auto|cpu|cuda(:\d+)?|mps)$")
+    max_batch: PositiveInt = Field(16, description="Most rows in one pass through the model.")
+    torch_threads: PositiveInt | None = Field(None, description="CPU threads of one worker.")
+    channels_last: bool = Field(True, description="Memory format of 2D models.")
+    max_tasks: PositiveInt = Field(200, description="Most Prefect tasks in one run.")
+    preflight: bool = Field(True, description="One batch through everything before the work.")
+
+
+class TrackingConfig(Frozen):
+    """Where results are published."""
+
+    enabled: bool = True
+    uri: str | None = Field(
+        None, description="MLflow tracking URI; default: sqlite database beside the audits."
+    )
+    experiment: str = "wam-audit"
+
+
+class GateConfig(Frozen):
+    """A bound on one metric, judged from its interval: pass, fail or inconclusive."""
+
+    metric: str = Field(description="Name as in summary.json, such as accuracy/top1.")
+    labels: dict[str, str | int] = Field(default_factory=dict)
+    at_least: float | None = None
+    at_most: float | None = None
+    minimum_n: NonNegativeInt = Field(0, description="Inconclusive below this many samples.")
+
+    @model_validator(mode="after")
+    def _bounded(self) -> GateConfig:
+        if (self.at_least is None) == (self.at_most is None):
+            raise ValueError(f"gate on {self.metric}: give exactly one of at_least and at_most")
+        return self
+
+
+class AuditConfig(Frozen):
+    """One audit: a dataset, a model, and what is computed from them."""
+
+    name: str = Field(
+        description="Short name; audit folders and runs carry it.",
+        pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]{0,63}$",
+    )
+    dataset: DatasetConfig
+    model: ModelConfig
+    basis: BasisConfig = BasisConfig()
+    attribution: AttributionConfig = AttributionConfig()
+    analyses: AnalysesConfig = AnalysesConfig()
+    store: StoreConfig = StoreConfig()
+    execution: ExecutionConfig = ExecutionConfig()
+    tracking: TrackingConfig = TrackingConfig()
+    gates: tuple[GateConfig, ...] = ()
+
+    def identity(self) -> dict[str, Any]:
+        """The part that decides what is stored: not where it runs, nor where it is published."""
+        identity = self.model_dump(
+            mode="json", exclude={"execution", "tracking", "gates", "store": {"url"}}
+        )
+        del identity["dataset"]["max_bad_fraction"]
+        return identity
+
+    def digest(self) -> str:
+        """SHA-256 of `identity`; the first eight digits end the audit folder's name."""
+        text = json.dumps(self.identity(), sort_keys=True, separators=(",", ":"))
+        return hashlib.sha256(text.encode()).hexdigest()
+
+    def folder_name(self) -> str:
+        """Name of the audit folder below `store.url`."""
+        return f"{self.name}-{self.digest()[:8]}"
