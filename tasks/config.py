@@ -115,7 +115,8 @@ class ModelConfig(Frozen):
     )
     pretrained: bool = Field(False, description="Download the library's own weights.")
     checkpoint: str | None = Field(
-        None, description="State dict: .safetensors, .pt or .pth; ${WAM_MODEL_ROOT} may stand in it."
+        None,
+        description="State dict: .safetensors, .pt or .pth; ${WAM_MODEL_ROOT} may stand in it.",
     )
     checkpoint_mapping: Literal["names", "order"] = Field(
         "names", description="order: entries are matched by position after comparing all shapes."
@@ -255,7 +256,9 @@ class ExecutionConfig(Frozen):
     runner: Literal["threads", "processes", "dask"] = "threads"
     workers: PositiveInt = Field(1, description="Threads, processes (one per GPU) or Dask workers.")
     dask_address: str | None = Field(None, description="Scheduler address for runner: dask.")
-    device: str = Field("auto", description="auto, cpu, cuda or cuda:1.", pattern=r"^(auto|cpu|cuda(:\d+)?|mps)$")
+    device: str = Field(
+        "auto", description="auto, cpu, cuda or cuda:1.", pattern=r"^(auto|cpu|cuda(:\d+)?|mps)$"
+    )
     max_batch: PositiveInt = Field(16, description="Most rows in one pass through the model.")
     torch_threads: PositiveInt | None = Field(None, description="CPU threads of one worker.")
     channels_last: bool = Field(True, description="Memory format of 2D models.")
@@ -308,10 +311,10 @@ class AuditConfig(Frozen):
 
     def identity(self) -> dict[str, Any]:
         """The part that decides what is stored: not where it runs, nor where it is published."""
-        identity = self.model_dump(
-            mode="json", exclude={"execution", "tracking", "gates", "store": {"url"}}
-        )
-        del identity["dataset"]["max_bad_fraction"]
+        identity = self.model_dump(mode="json", exclude={"execution", "tracking", "gates"})
+        del identity["store"]["url"]
+        # The manifest's place may differ between machines; its rows are in the dataset digest.
+        del identity["dataset"]["manifest"], identity["dataset"]["max_bad_fraction"]
         return identity
 
     def digest(self) -> str:
