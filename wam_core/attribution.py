@@ -1,0 +1,394 @@
+"""Attribution in the wavelet domain: gradient, WAM_SG and WAM_IG, for 1D, 2D and 3D alike.
+
+Kasmi, Brunetto, Fel, Parekh: "One Wave To Explain Them All", ICML 2025; equations 5 to 7 there.
+
+Every method needs gradients of a score with respect to wavelet coefficients. The signal is linear
+in its coefficients, so that gradient is a linear function of the input gradient
+(`transform.coefficient_gradient`): input gradients are accumulated and transformed once, at the
+cost of the model's own passes. Gradients keep their sign and their channel; scores are summed over
+the batch, so a sample's map does not depend on its neighbours.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor
+
+from wam_core.basis import CoefficientLayout, WaveletBasis
+from wam_core.noise import standard_normal
+from wam_core.scores import ScoreFn
+from wam_core.transform import WaveletCoefficients, coefficient_gradient, decompose, reconstruct
+
+QuadratureRule = Literal["midpoint", "gauss_legendre"]
+
+DRAW_GROUPS = 5
+"""Groups of draws whose means are kept apart to estimate the Monte-Carlo error."""
+
+
+def gradient(
+    score_fn: ScoreFn,
+    signal: Float[Tensor, "batch channel *space"],
+    basis: WaveletBasis,
+    *,
+    max_batch: int | None = None,
+) -> WaveletCoefficients:
+    """Gradient of the score with respect to the coefficients of `signal` (equation 5, signed).
+
+    Args:
+        score_fn: One score per row.
+        max_batch: Most rows in one pass through the model; None for all at once.
+
+    Raises:
+        ValueError: If the levels do not fit, or the score does not depend on the signal.
+    """
+    layout = CoefficientLayout(tuple(signal.shape[2:]), basis)
+    parts = [
+        _input_gradient(score_fn, signal[rows], rows) for rows in _sample_chunks(signal, max_batch)
+    ]
+    return coefficient_gradient(torch.cat(parts), layout)
+
+
+def gradient_through_coefficients(
+    score_fn: ScoreFn, signal: Float[Tensor, "batch channel *space"], basis: WaveletBasis
+) -> WaveletCoefficients:
+    """As `gradient`, by automatic differentiation through the inverse transform and the model.
+
+    The definition taken literally: decompose, reconstruct from the coefficients, score, derive.
+    It costs one inverse transform and its backward pass more per draw, and is what the fast path is
+    tested against.
+    """
+    coefficients = decompose(signal, basis)
+    with torch.enable_grad():
+        flat = coefficients.flat.detach().requires_grad_()
+        rows = torch.arange(len(signal), device=signal.device)
+        scores = score_fn(reconstruct(coefficients.replace(flat)), rows)
+        (flat_gradient,) = torch.autograd.grad(scores.sum(), flat)
+    return coefficients.replace(flat_gradient)
+
+
+@dataclass(frozen=True)
+class SmoothedGradient:
+    """The aggregates of WAM_SG over one set of draws.
+
+    Attributes:
+        signed: Mean of the gradients (equation 6).
+        absolute: Mean of their absolute values.
+        squared: Mean of their squares.
+        group_means: Signed mean of each group of draws, shape (group, batch, channel, coefficient);
+            groups are disjoint, and antithetic pairs stay together.
+        absolute_draws: Sum of |gradient| over channels and coefficients of each band in each draw,
+            shape (draw, batch, band), float64.
+        squared_draws: As `absolute_draws`, of the squares.
+        pairs: Whether consecutive draws are antithetic pairs.
+        n_draws: Number of draws, each one pass forward and backward.
+    """
+
+    signed: WaveletCoefficients
+    absolute: WaveletCoefficients
+    squared: WaveletCoefficients
+    group_means: WaveletCoefficients
+    absolute_draws: Float[Tensor, "draw batch band"]
+    squared_draws: Float[Tensor, "draw batch band"]
+    pairs: bool
+    n_draws: int
+
+
+def smoothgrad(
+    score_fn: ScoreFn,
+    signal: Float[Tensor, "batch channel *space"],
+    basis: WaveletBasis,
+    *,
+    sample_ids: Sequence[str],
+    seed: int,
+    n_samples: int,
+    noise_fraction: float,
+    antithetic: bool = False,
+    first_draw_clean: bool = False,
+    max_batch: int | None = None,
+) -> SmoothedGradient:
+    """WAM_SG: coefficient gradients averaged over noisy copies of the signal (equation 6).
+
+    Args:
+        score_fn: One score per row.
+        sample_ids: Key of each sample's noise, with `seed` and the number of the draw.
+        n_samples: Number of draws.
+        noise_fraction: Noise standard deviation over each sample's own range (max - min), in
+            [0, 1].
+        antithetic: Draws come in pairs of opposite noise.
+        first_draw_clean: The first draw has no noise; `n_samples=1` then is `gradient`.
+        max_batch: Most rows in one pass; several draws share a pass when the batch is smaller.
+
+    Raises:
+        ValueError: If ids and signals differ in number, or an argument is out of range.
+    """
+    _check_draws(signal, sample_ids, n_samples, noise_fraction)
+    layout = CoefficientLayout(tuple(signal.shape[2:]), basis)
+    deviation = noise_fraction * _range_per_sample(signal)
+    schedule = _DrawSchedule(n_samples, antithetic=antithetic, first_clean=first_draw_clean)
+    accumulator = _DrawAccumulator(signal, layout, schedule)
+    for rows in _sample_chunks(signal, max_batch):
+        ids = [sample_ids[row] for row in rows.tolist()]
+        chunk = signal[rows]
+        for draws in _draw_blocks(n_samples, len(rows), max_batch):
+            noise = torch.stack([schedule.noise(draw, ids, seed, chunk) for draw in draws])
+            noisy = (chunk + deviation[rows] * noise).flatten(0, 1)
+            sample = rows.repeat(len(draws))
+            gradients = _input_gradient(score_fn, noisy, sample).unflatten(0, noise.shape[:2])
+            accumulator.add(rows, draws, gradients)
+    return accumulator.result()
+
+
+@dataclass(frozen=True)
+class IntegratedGradient:
+    """WAM_IG and how completely it accounts for the score.
+
+    Attributes:
+        attribution: Coefficients minus baseline, times the path-averaged gradient.
+        score_input: Score at the input, shape (batch,).
+        score_baseline: Score at the baseline, shape (batch,).
+        completeness_gap: |sum of attributions - difference of scores| over |difference of scores|;
+            NaN where the scores do not differ.
+        n_passes: Passes forward and backward per sample.
+    """
+
+    attribution: WaveletCoefficients
+    score_input: Float[Tensor, " batch"]
+    score_baseline: Float[Tensor, " batch"]
+    completeness_gap: Float[Tensor, " batch"]
+    n_passes: int
+
+
+def integrated_gradients(
+    score_fn: ScoreFn,
+    signal: Float[Tensor, "batch channel *space"],
+    basis: WaveletBasis,
+    *,
+    baseline: Float[Tensor, "batch channel *space"],
+    n_steps: int,
+    rule: QuadratureRule = "midpoint",
+    max_batch: int | None = None,
+) -> IntegratedGradient:
+    """WAM_IG: the path integral of gradients from a baseline, in the wavelet domain (equation 7).
+
+    The straight path between coefficients is the straight path between signals.
+
+    Args:
+        score_fn: One score per row.
+        baseline: Start of the path, in the space of the signal.
+        n_steps: Points on the path.
+        rule: `midpoint`, or `gauss_legendre`, exact for polynomials of degree 2 n_steps - 1.
+        max_batch: Most rows in one pass; several points share a pass when the batch is smaller.
+
+    Raises:
+        ValueError: If the baseline has another shape than the signal, or `n_steps` is below 1.
+    """
+    if baseline.shape != signal.shape:
+        raise ValueError(
+            f"the baseline must have the signal's shape {tuple(signal.shape)}; got "
+            f"{tuple(baseline.shape)}"
+        )
+    nodes, weights = quadrature(rule, n_steps)
+    layout = CoefficientLayout(tuple(signal.shape[2:]), basis)
+    difference = signal - baseline
+    mean_gradient = torch.zeros_like(signal)
+    scores = []
+    for rows in _sample_chunks(signal, max_batch):
+        ends = torch.stack([signal[rows], baseline[rows]])
+        scores.append(torch.stack([_score(score_fn, end, rows) for end in ends]))
+        for steps in _draw_blocks(n_steps, len(rows), max_batch):
+            alpha = signal.new_tensor([nodes[step] for step in steps])
+            weight = signal.new_tensor([weights[step] for step in steps])
+            path = baseline[rows] + _per_row(alpha, signal) * difference[rows]
+            sample = rows.repeat(len(steps))
+            gradients = _input_gradient(score_fn, path.flatten(0, 1), sample)
+            gradients = gradients.unflatten(0, path.shape[:2])
+            mean_gradient[rows] += (_per_row(weight, signal) * gradients).sum(0)
+    # The difference of the coefficients is the transform of the difference: one transform.
+    attribution = coefficient_gradient(mean_gradient, layout)
+    attribution = attribution.replace(attribution.flat * decompose(difference, basis).flat)
+    score_input, score_baseline = torch.cat(scores, dim=1)
+    return IntegratedGradient(
+        attribution=attribution,
+        score_input=score_input,
+        score_baseline=score_baseline,
+        completeness_gap=_completeness_gap(attribution, score_input - score_baseline),
+        n_passes=n_steps,
+    )
+
+
+def quadrature(rule: QuadratureRule, n_steps: int) -> tuple[list[float], list[float]]:
+    """Nodes in (0, 1) and weights that sum to 1.
+
+    Raises:
+        ValueError: If `n_steps` is below 1 or the rule unknown.
+
+    Example:
+        >>> quadrature("midpoint", 2)
+        ([0.25, 0.75], [0.5, 0.5])
+    """
+    if n_steps < 1:
+        raise ValueError(f"n_steps must be at least 1, got {n_steps}")
+    if rule == "midpoint":
+        return [(step + 0.5) / n_steps for step in range(n_steps)], [1.0 / n_steps] * n_steps
+    if rule == "gauss_legendre":
+        nodes, weights = np.polynomial.legendre.leggauss(n_steps)
+        return ((nodes + 1) / 2).tolist(), (weights / 2).tolist()
+    raise ValueError(f"rule must be midpoint or gauss_legendre, got '{rule}'")
+
+
+class _DrawSchedule:
+    """Which noise each draw has, and which group it belongs to."""
+
+    def __init__(self, n_draws: int, *, antithetic: bool, first_clean: bool) -> None:
+        self.n_draws = n_draws
+        self.antithetic = antithetic
+        self.first_clean = first_clean
+        unit = 2 if antithetic else 1
+        offset = 1 if first_clean else 0
+        units = [max(0, draw - offset) // unit for draw in range(n_draws)]
+        n_units = units[-1] + 1
+        self.n_groups = min(DRAW_GROUPS, n_units)
+        self.groups = [index * self.n_groups // n_units for index in units]
+
+    def noise(self, draw: int, ids: Sequence[str], seed: int, signal: Tensor) -> Tensor:
+        """Standard normal noise in the shape of `signal`, one stream per sample."""
+        if self.first_clean:
+            if draw == 0:
+                return torch.zeros_like(signal)
+            draw -= 1
+        stream, sign = (draw // 2, -1.0 if draw % 2 else 1.0) if self.antithetic else (draw, 1.0)
+        shape = tuple(signal.shape[1:])
+        noise = torch.stack(
+            [standard_normal(shape, seed=seed, sample_id=name, draw=stream) for name in ids]
+        )
+        return sign * noise.to(device=signal.device, dtype=signal.dtype, non_blocking=True)
+
+
+class _DrawAccumulator:
+    """Sums over draws, in memory that does not grow with their number."""
+
+    def __init__(self, signal: Tensor, layout: CoefficientLayout, schedule: _DrawSchedule) -> None:
+        batch, channels = signal.shape[:2]
+        self.layout, self.schedule = layout, schedule
+        self.group_sums = signal.new_zeros((schedule.n_groups, *signal.shape))
+        coefficients = (batch, channels, layout.size)
+        self.absolute = signal.new_zeros(coefficients)
+        self.squared = signal.new_zeros(coefficients)
+        band_draws = (schedule.n_draws, batch, len(layout.bands))
+        self.absolute_draws = torch.zeros(band_draws, dtype=torch.float64)
+        self.squared_draws = torch.zeros(band_draws, dtype=torch.float64)
+
+    def add(self, rows: Tensor, draws: range, gradients: Tensor) -> None:
+        """Take the input gradients of some draws, shape (draw, row, channel, *space)."""
+        for draw, draw_gradient in zip(draws, gradients, strict=True):
+            self.group_sums[self.schedule.groups[draw], rows] += draw_gradient
+            magnitude = coefficient_gradient(draw_gradient, self.layout).flat.abs()
+            self.absolute[rows] += magnitude
+            self.absolute_draws[draw, rows.cpu()] = band_sums(magnitude, self.layout).cpu()
+            energy = magnitude.square_()
+            self.squared[rows] += energy
+            self.squared_draws[draw, rows.cpu()] = band_sums(energy, self.layout).cpu()
+
+    def result(self) -> SmoothedGradient:
+        """Divide by the counts, and transform the signed sums."""
+        layout, schedule = self.layout, self.schedule
+        n_draws = schedule.n_draws
+        sizes = torch.bincount(torch.tensor(schedule.groups), minlength=schedule.n_groups)
+        group_sums = coefficient_gradient(self.group_sums, layout)
+        per_group = sizes.to(group_sums.flat).reshape(-1, 1, 1, 1)
+        return SmoothedGradient(
+            signed=WaveletCoefficients(group_sums.flat.sum(0) / n_draws, layout),
+            absolute=WaveletCoefficients(self.absolute / n_draws, layout),
+            squared=WaveletCoefficients(self.squared / n_draws, layout),
+            group_means=group_sums.replace(group_sums.flat / per_group),
+            absolute_draws=self.absolute_draws,
+            squared_draws=self.squared_draws,
+            pairs=schedule.antithetic,
+            n_draws=n_draws,
+        )
+
+
+def band_sums(
+    values: Float[Tensor, "*batch channel coefficient"], layout: CoefficientLayout
+) -> Float[Tensor, "*batch band"]:
+    """Sum over channels and over the coefficients of each band, in float64.
+
+    The float32 sums run over one band of one channel at a time, so that rounding stays small.
+    """
+    parts = [values[..., layout.slices[band]].sum(-1) for band in layout.bands]
+    return torch.stack(parts, dim=-1).double().sum(-2)
+
+
+def _input_gradient(score_fn: ScoreFn, signal: Tensor, sample: Int[Tensor, " row"]) -> Tensor:
+    """Gradient of each row's score with respect to the row; parameters are left alone."""
+    with torch.enable_grad():
+        leaf = signal.detach().requires_grad_()
+        scores = score_fn(leaf, sample)
+        _check_scores(scores, signal)
+        (input_gradient,) = torch.autograd.grad(scores.sum(), leaf)
+    return input_gradient.detach()
+
+
+def _score(score_fn: ScoreFn, signal: Tensor, sample: Tensor) -> Tensor:
+    with torch.no_grad():
+        return score_fn(signal, sample)
+
+
+def _check_scores(scores: Tensor, signal: Tensor) -> None:
+    if scores.shape != (len(signal),):
+        raise ValueError(
+            f"the score function must return one score per row, shape ({len(signal)},); got "
+            f"{tuple(scores.shape)}"
+        )
+    if not scores.requires_grad:
+        raise ValueError(
+            "the score does not depend on the input: no gradient reaches it. Is the model run "
+            "under no_grad, on detached or integer data, or through a non-differentiable step?"
+        )
+
+
+def _check_draws(
+    signal: Tensor, sample_ids: Sequence[str], n_samples: int, noise_fraction: float
+) -> None:
+    if len(sample_ids) != len(signal):
+        raise ValueError(
+            f"noise is keyed by sample id: expected {len(signal)} ids, got {len(sample_ids)}"
+        )
+    if n_samples < 1:
+        raise ValueError(f"n_samples must be at least 1, got {n_samples}")
+    if not 0 <= noise_fraction <= 1:
+        raise ValueError(f"noise_fraction must be in [0, 1], got {noise_fraction}")
+
+
+def _completeness_gap(attribution: WaveletCoefficients, difference: Tensor) -> Tensor:
+    difference = difference.double()
+    total = attribution.flat.double().sum(dim=(-2, -1))
+    gap = (total - difference).abs() / difference.abs()
+    return torch.where(difference == 0, torch.nan, gap)
+
+
+def _range_per_sample(signal: Tensor) -> Tensor:
+    flat = signal.flatten(1)
+    spread = flat.max(dim=1).values - flat.min(dim=1).values
+    return spread.reshape(-1, *[1] * (signal.ndim - 1))
+
+
+def _sample_chunks(signal: Tensor, max_batch: int | None) -> Iterator[Tensor]:
+    rows = torch.arange(len(signal), device=signal.device)
+    yield from rows.split(max_batch or max(1, len(signal)))
+
+
+def _draw_blocks(n_draws: int, n_rows: int, max_batch: int | None) -> Iterator[range]:
+    size = n_draws if max_batch is None else max(1, max_batch // n_rows)
+    for start in range(0, n_draws, size):
+        yield range(start, min(start + size, n_draws))
+
+
+def _per_row(values: Tensor, signal: Tensor) -> Tensor:
+    return values.reshape(-1, *[1] * signal.ndim)

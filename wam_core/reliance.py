@@ -1,0 +1,179 @@
+"""What a map of coefficients says about the scales a model relies on.
+
+Importance of a level is the sum of |attribution| over its coefficients and channels (the absolute
+value is taken before channels are added, so that colours do not cancel). Three normalisations are
+reported, because a level of an n-dimensional signal has 2^n times as many coefficients as the next
+coarser one:
+
+* share: of the sum, "how much of the importance is here";
+* mean share: of the importance per coefficient, "how important is one coefficient here";
+* relative share: share over the level's share of the signal's energy, "is this scale used more
+  than its content"; above 1 means over-used.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from wam_core.attribution import SmoothedGradient, band_sums
+from wam_core.basis import CoefficientLayout
+from wam_core.transform import WaveletCoefficients
+
+DEGENERATE_TOTAL = 1e-20
+"""A map whose total importance is below this says nothing: a saturated or constant score."""
+
+
+@dataclass(frozen=True)
+class BandProfile:
+    """Importance over groups of coefficients (bands or levels), one row per sample.
+
+    Attributes:
+        importance: Sum of |attribution| per group.
+        signal_energy: Sum of squared coefficients of the signal per group.
+        n_coefficients: Coefficients of one channel per group.
+    """
+
+    importance: Float[Tensor, "batch group"]
+    signal_energy: Float[Tensor, "batch group"]
+    n_coefficients: Float[Tensor, " group"]
+
+    @property
+    def total(self) -> Float[Tensor, " batch"]:
+        """Importance over all groups."""
+        return self.importance.sum(-1)
+
+    @property
+    def share(self) -> Float[Tensor, "batch group"]:
+        """Fraction of the importance; NaN for a degenerate map."""
+        return _normalise(self.importance)
+
+    @property
+    def mean_share(self) -> Float[Tensor, "batch group"]:
+        """Fraction of the importance per coefficient; NaN for a degenerate map."""
+        return _normalise(self.importance / self.n_coefficients)
+
+    @property
+    def relative_share(self) -> Float[Tensor, "batch group"]:
+        """Share over the group's share of signal energy; NaN where the group has no energy."""
+        energy_share = self.signal_energy / self.signal_energy.sum(-1, keepdim=True)
+        ratio = self.share / energy_share
+        return torch.where(energy_share > 0, ratio, torch.nan)
+
+
+def band_profile(
+    attribution: WaveletCoefficients, coefficients: WaveletCoefficients
+) -> BandProfile:
+    """Importance of every band, in the order of the layout."""
+    layout = attribution.layout
+    return BandProfile(
+        importance=band_sums(attribution.flat.abs(), layout).cpu(),
+        signal_energy=band_sums(coefficients.flat.square(), layout).cpu(),
+        n_coefficients=torch.tensor(
+            [layout.slices[band].stop - layout.slices[band].start for band in layout.bands],
+            dtype=torch.float64,
+        ),
+    )
+
+
+def level_profile(bands: BandProfile, layout: CoefficientLayout) -> BandProfile:
+    """Add the bands of each level: finest first, the approximation last."""
+    return BandProfile(
+        importance=level_sums(bands.importance, layout),
+        signal_energy=level_sums(bands.signal_energy, layout),
+        n_coefficients=level_sums(bands.n_coefficients, layout),
+    )
+
+
+def level_sums(
+    values: Float[Tensor, "*batch band"], layout: CoefficientLayout
+) -> Float[Tensor, "*batch level"]:
+    """Add the bands of each level: finest first, the approximation last."""
+    names = [band.level_name for band in layout.bands]
+    columns = [
+        values[..., [index for index, name in enumerate(names) if name == level]].sum(-1)
+        for level in layout.level_names
+    ]
+    return torch.stack(columns, dim=-1)
+
+
+def scale_centroid(share: Float[Tensor, "batch level"]) -> Float[Tensor, " batch"]:
+    """Mean level under the shares, in octaves; the approximation counts as one above the last.
+
+    Low is fine: 1 if all importance is in the finest level.
+    """
+    octaves = torch.arange(1, share.shape[-1] + 1, dtype=share.dtype)
+    return (share * octaves).sum(-1)
+
+
+def fine_share(share: Float[Tensor, "batch level"], fine_levels: int = 2) -> Tensor:
+    """Share of the finest levels; the approximation is never fine.
+
+    Raises:
+        ValueError: If there are fewer levels than `fine_levels`.
+    """
+    levels = share.shape[-1] - 1
+    if not 1 <= fine_levels <= levels:
+        raise ValueError(
+            f"fine_levels must be 1 to the number of levels, {levels}; got {fine_levels}"
+        )
+    return share[..., :fine_levels].sum(-1)
+
+
+def entropy(share: Float[Tensor, "batch level"]) -> Float[Tensor, " batch"]:
+    """Entropy of the shares over its largest value: 0 for one level alone, 1 for all alike."""
+    return torch.special.entr(share).sum(-1) / math.log(share.shape[-1])
+
+
+def share_standard_error(
+    smoothed: SmoothedGradient, aggregate: str
+) -> Float[Tensor, "batch level"] | None:
+    """Monte-Carlo standard error of the level shares, by the jackknife over draws.
+
+    The signed aggregate is jackknifed over disjoint groups of draws, the absolute and squared ones
+    over single draws (over pairs when antithetic). It measures scatter, not bias.
+
+    Args:
+        smoothed: The draws.
+        aggregate: `signed`, `absolute` or `squared`.
+
+    Returns:
+        None if there are too few draws to tell.
+    """
+    layout = smoothed.signed.layout
+    if aggregate == "signed":
+        return _signed_standard_error(smoothed)
+    draws = smoothed.absolute_draws if aggregate == "absolute" else smoothed.squared_draws
+    if smoothed.pairs:
+        draws = draws[: len(draws) // 2 * 2].unflatten(0, (-1, 2)).sum(1)
+    if len(draws) < 2:
+        return None
+    levels = level_sums(draws, layout)
+    return _jackknife(_normalise(levels.sum(0) - levels))
+
+
+def _signed_standard_error(smoothed: SmoothedGradient) -> Tensor | None:
+    groups = smoothed.group_means
+    if len(groups.flat) < 2:
+        return None
+    total = groups.flat.sum(0)
+    importances = [
+        level_sums(band_sums((total - group).abs(), groups.layout).cpu(), groups.layout)
+        for group in groups.flat
+    ]
+    return _jackknife(_normalise(torch.stack(importances)))
+
+
+def _jackknife(leave_one_out: Float[Tensor, "replicate batch level"]) -> Tensor:
+    n = len(leave_one_out)
+    deviation = leave_one_out - leave_one_out.mean(0)
+    return ((n - 1) / n * deviation.square().sum(0)).sqrt()
+
+
+def _normalise(importance: Tensor) -> Tensor:
+    total = importance.sum(-1, keepdim=True)
+    return torch.where(total > DEGENERATE_TOTAL, importance / total, torch.nan)
