@@ -1,0 +1,151 @@
+"""Read an audit's configuration: YAML, one `extends`, and `--set` overrides."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import yaml
+from pydantic import BaseModel, ValidationError
+
+from tasks.config import AuditConfig
+from tasks.errors import ConfigError
+from tasks.locations import expand
+
+
+def load_config(path: Path, overrides: Sequence[str] = ()) -> AuditConfig:
+    """Read and validate a configuration file.
+
+    Args:
+        path: YAML file; its `extends` names another one, relative to it.
+        overrides: `section.key=value` with the value in YAML, applied last.
+
+    Raises:
+        ConfigError: If a file or key is wrong; the message names the key, the value and the file.
+    """
+    values = _read_with_parents(path, ())
+    for override in overrides:
+        values = _merge(values, parse_override(override))
+    config = validate_config(values, where=str(path))
+    return _resolve_manifest(config, path.parent)
+
+
+def validate_config(values: Mapping[str, Any], where: str) -> AuditConfig:
+    """Validate plain data as a configuration.
+
+    Raises:
+        ConfigError: With one line for each wrong key.
+    """
+    try:
+        return AuditConfig.model_validate(values)
+    except ValidationError as error:
+        lines = [_explain(dict(problem)) for problem in error.errors()]
+        text = "\n".join(f"  {line}" for line in lines)
+        raise ConfigError(f"{where} is not a valid audit configuration:\n{text}") from error
+
+
+def parse_override(text: str) -> dict[str, Any]:
+    """Turn `a.b=value` into nested data.
+
+    Raises:
+        ConfigError: If there is no `=`, or the value is not YAML.
+
+    Example:
+        >>> parse_override("attribution.smoothgrad.n_samples=8")
+        {'attribution': {'smoothgrad': {'n_samples': 8}}}
+    """
+    key, separator, value = text.partition("=")
+    if not separator or not key.strip():
+        raise ConfigError(f"--set takes section.key=value, such as dataset.limit=100; got '{text}'")
+    try:
+        nested: Any = yaml.safe_load(value)
+    except yaml.YAMLError as error:
+        raise ConfigError(f"--set {key}: '{value}' is not a YAML value ({error})") from error
+    for part in reversed(key.strip().split(".")):
+        nested = {part: nested}
+    result: dict[str, Any] = nested
+    return result
+
+
+def _read_with_parents(path: Path, seen: tuple[Path, ...]) -> dict[str, Any]:
+    path = path.resolve()
+    if path in seen:
+        chain = " -> ".join(str(step) for step in (*seen, path))
+        raise ConfigError(f"configurations extend each other in a circle: {chain}")
+    values = _read_yaml(path)
+    parent = values.pop("extends", None)
+    if parent is None:
+        return values
+    if not isinstance(parent, str):
+        raise ConfigError(f"{path}: extends must be one file name, got {parent!r}")
+    return _merge(_read_with_parents(path.parent / parent, (*seen, path)), values)
+
+
+def _read_yaml(path: Path) -> dict[str, Any]:
+    try:
+        text = path.read_text(encoding="utf-8")
+    except FileNotFoundError as error:
+        raise ConfigError(
+            f"there is no configuration file {path}. `wam-audit init` writes one for a folder of "
+            "your own; those that ship are in configs/."
+        ) from error
+    except (OSError, UnicodeDecodeError) as error:
+        raise ConfigError(f"cannot read the configuration {path}: {error}") from error
+    try:
+        values = yaml.safe_load(text)
+    except yaml.YAMLError as error:
+        raise ConfigError(f"{path} is not valid YAML: {error}") from error
+    if not isinstance(values, dict):
+        raise ConfigError(
+            f"{path} must hold sections such as dataset: and model:; got {type(values).__name__}"
+        )
+    return values
+
+
+def _merge(under: Mapping[str, Any], over: Mapping[str, Any]) -> dict[str, Any]:
+    merged = dict(under)
+    for key, value in over.items():
+        below = merged.get(key)
+        both_sections = isinstance(below, Mapping) and isinstance(value, Mapping)
+        merged[key] = _merge(below, value) if both_sections else value  # type: ignore[arg-type]
+    return merged
+
+
+def _explain(problem: dict[str, Any]) -> str:
+    location = ".".join(str(part) for part in problem["loc"]) or "the file"
+    if problem["type"] == "extra_forbidden":
+        return f"{location}: there is no such key{_suggestion(problem['loc'])}"
+    if problem["type"] == "missing":
+        return f"{location}: is required and missing"
+    message = str(problem["msg"]).removeprefix("Value error, ")
+    if isinstance(problem.get("input"), dict):
+        return f"{location}: {message}"
+    return f"{location}: {message}; got {problem.get('input')!r}"
+
+
+def _suggestion(location: tuple[str | int, ...]) -> str:
+    model: type[BaseModel] | None = AuditConfig
+    for part in location[:-1]:
+        field = model.model_fields.get(str(part)) if model else None
+        annotation = field.annotation if field else None
+        is_section = isinstance(annotation, type) and issubclass(annotation, BaseModel)
+        model = annotation if is_section else None
+    known = list(model.model_fields) if model else []
+    close = difflib.get_close_matches(str(location[-1]), known, n=1)
+    if close:
+        return f"; did you mean {close[0]}?"
+    return f"; known keys are {', '.join(known)}" if known else ""
+
+
+def _resolve_manifest(config: AuditConfig, folder: Path) -> AuditConfig:
+    """A relative manifest may stand below the dataset's root or beside the configuration."""
+    manifest = config.dataset.manifest
+    if manifest is None or "://" in manifest or Path(expand(manifest)).is_absolute():
+        return config
+    beside = folder / manifest
+    if not beside.is_file():
+        return config
+    dataset = config.dataset.model_copy(update={"manifest": str(beside.resolve())})
+    return config.model_copy(update={"dataset": dataset})

@@ -1,0 +1,162 @@
+"""What an audit is: recorded in `audit.json` when it begins, compared whenever it goes on."""
+
+from __future__ import annotations
+
+import datetime
+import importlib.metadata
+import platform
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+
+from tasks.config import AuditConfig
+from tasks.datasets import Manifest
+from tasks.errors import ConfigError, IdentityError
+from tasks.models import LoadedModel
+from tasks.store import AuditFolder
+from wam_core.basis import CoefficientLayout, WaveletBasis, frequency_range
+
+AUDIT_FILE = "audit.json"
+
+_RECORDED_LIBRARIES = (
+    "torch", "torchvision", "timm", "ptwt", "PyWavelets", "numpy", "zarr", "pandas", "pillow",
+)  # fmt: skip
+
+# A folder goes on only with the same numbers: path in audit.json, and what it is to a person.
+_MUST_MATCH = {
+    ("digest",): "configuration",
+    ("dataset", "digest"): "dataset (ids, labels or file contents)",
+    ("dataset", "sample_ids_digest"): "sample ids and their order",
+    ("model", "weights_digest"): "model weights",
+    ("preprocessing_digest",): "preprocessing",
+    ("versions", "wam-audit"): "version of wam-audit",
+    ("device",): "device type",
+}
+
+
+@dataclass(frozen=True)
+class AuditIdentity:
+    """The content of `audit.json`."""
+
+    record: dict[str, Any]
+
+    @classmethod
+    def of(
+        cls, config: AuditConfig, manifest: Manifest, model: LoadedModel, device: torch.device
+    ) -> AuditIdentity:
+        """Collect everything that decides an audit's numbers."""
+        layout = audit_layout(config, model)
+        return cls(
+            {
+                "schema_version": 1,
+                "name": config.name,
+                "digest": config.digest(),
+                "config": config.model_dump(mode="json"),
+                "dataset": {
+                    "digest": manifest.digest,
+                    "sample_ids_digest": manifest.sample_ids_digest,
+                    "n_samples": len(manifest.table),
+                    "description": manifest.description,
+                },
+                "model": {
+                    "weights_digest": model.weights_digest,
+                    "description": model.description,
+                    "n_parameters": model.n_parameters,
+                    "head": model.head,
+                },
+                "preprocessing": model.preprocessing.record(),
+                "preprocessing_digest": model.preprocessing.digest(),
+                "basis": config.basis.model_dump(mode="json"),
+                "layout": layout.record(),
+                "frequency_labels": frequency_labels(layout),
+                "seeds": {
+                    "noise": config.attribution.seed,
+                    "bootstrap": config.analyses.intervals.seed,
+                    "sample": config.dataset.sample_seed,
+                },
+                "versions": _versions(),
+                "device": device.type,
+                "dtype": "float32",
+                "deterministic": torch.are_deterministic_algorithms_enabled(),
+                "created_at": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
+            }
+        )
+
+    def open(self, folder: AuditFolder) -> None:
+        """Record the identity in a new folder, or check it against the one that is there.
+
+        Raises:
+            IdentityError: If the folder belongs to another audit; names every field that differs.
+        """
+        if not folder.exists(AUDIT_FILE):
+            folder.write_json(AUDIT_FILE, self.record)
+            return
+        stored = folder.read_json(AUDIT_FILE)
+        differences = [
+            f"  {meaning}: the folder has {_at(stored, path)!r}, this run has "
+            f"{_at(self.record, path)!r}"
+            for path, meaning in _MUST_MATCH.items()
+            if _at(stored, path) != _at(self.record, path)
+        ]
+        if differences:
+            raise IdentityError(
+                f"{folder.url} holds another audit:\n" + "\n".join(differences) + "\n"
+                "Give this audit another name, or run with --fresh to discard what the folder has."
+            )
+
+
+def audit_layout(config: AuditConfig, model: LoadedModel) -> CoefficientLayout:
+    """The coefficient layout of every sample of an audit.
+
+    Raises:
+        ConfigError: If the levels do not fit the model's input.
+    """
+    return basis_layout(config, model.preprocessing.spatial_shape)
+
+
+def frequency_labels(layout: CoefficientLayout) -> dict[str, str]:
+    """Octave and structure size of every level, in words for axes and tables."""
+    unit, element = {1: ("cycles/sample", "samples"), 2: ("cycles/pixel", "px")}.get(
+        layout.ndim, ("cycles/voxel", "voxels")
+    )
+    labels = {}
+    for name in layout.level_names:
+        low, high = frequency_range(name, layout.basis.levels)
+        if name == "approximation":
+            size = f"above {2**layout.basis.levels} {element}"
+            labels[name] = f"below {high:.3g} {unit} ({size})"
+        else:
+            size = f"{2 ** (int(name) - 1)}–{2 ** int(name)} {element}"
+            labels[name] = f"{low:.3g}–{high:.3g} {unit} ({size})"
+    return labels
+
+
+def basis_layout(config: AuditConfig, space: tuple[int, ...]) -> CoefficientLayout:
+    """The layout of the configured basis over a signal's space.
+
+    Raises:
+        ConfigError: If the wavelet is unknown or the levels do not fit; names the largest.
+    """
+    basis = config.basis
+    try:
+        return CoefficientLayout(space, WaveletBasis(basis.wavelet, basis.levels, basis.mode))
+    except ValueError as error:
+        raise ConfigError(f"basis: {error}") from error
+
+
+def _versions() -> dict[str, str]:
+    versions = {"python": platform.python_version()}
+    for library in ("wam-audit", *_RECORDED_LIBRARIES):
+        try:
+            versions[library] = importlib.metadata.version(library)
+        except importlib.metadata.PackageNotFoundError:
+            continue
+    return versions
+
+
+def _at(record: dict[str, Any], path: tuple[str, ...]) -> Any:
+    value: Any = record
+    for key in path:
+        value = value.get(key) if isinstance(value, dict) else None
+    return value

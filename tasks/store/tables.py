@@ -1,0 +1,134 @@
+"""Tidy tables in Parquet, one part per shard, written whole."""
+
+from __future__ import annotations
+
+import io
+import math
+
+import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from tasks.store.folder import AuditFolder
+from tasks.store.receipts import Shard
+
+_ADDRESS = [("sample_index", pa.int64()), ("sample_id", pa.string())]
+_PROFILE = [
+    ("n_coefficients", pa.int64()),
+    ("importance", pa.float64()),
+    ("signal_energy", pa.float64()),
+    ("share", pa.float64()),
+    ("mean_share", pa.float64()),
+    ("relative_share", pa.float64()),
+]
+
+SCHEMAS: dict[str, pa.Schema] = {
+    "samples": pa.schema(
+        [
+            *_ADDRESS,
+            ("source", pa.string()),
+            ("label", pa.int64()),
+            ("class_name", pa.string()),
+            ("group", pa.string()),
+            ("fold", pa.string()),
+            ("split", pa.string()),
+            ("status", pa.string()),
+            ("detail", pa.string()),
+            ("target", pa.int64()),
+            ("predicted", pa.int64()),
+            ("correct", pa.bool_()),
+            ("probability_label", pa.float64()),
+            ("probability_target", pa.float64()),
+            ("probability_predicted", pa.float64()),
+            ("logit_target", pa.float64()),
+        ]
+    ),
+    "attributions": pa.schema(
+        [
+            *_ADDRESS,
+            ("method", pa.string()),
+            ("status", pa.string()),
+            ("total_importance", pa.float64()),
+            ("scale_centroid_octaves", pa.float64()),
+            ("fine_share", pa.float64()),
+            ("entropy", pa.float64()),
+            ("score_input", pa.float64()),
+            ("score_baseline", pa.float64()),
+            ("completeness_gap", pa.float64()),
+            ("n_passes", pa.int64()),
+        ]
+    ),
+    "levels": pa.schema(
+        [
+            *_ADDRESS,
+            ("method", pa.string()),
+            ("level", pa.string()),
+            *_PROFILE,
+            ("share_standard_error", pa.float64()),
+        ]
+    ),
+    "bands": pa.schema(
+        [
+            *_ADDRESS,
+            ("method", pa.string()),
+            ("level", pa.string()),
+            ("filters", pa.string()),
+            *_PROFILE,
+        ]
+    ),
+}
+"""Columns and types of every table; docs/architecture.md says what they mean."""
+
+
+def part_name(table: str, shard: Shard) -> str:
+    """Path of a shard's part below the audit folder."""
+    return f"tables/{table}/part-{shard.name}.parquet"
+
+
+def write_part(folder: AuditFolder, table: str, shard: Shard, rows: list[dict[str, object]]) -> str:
+    """Write a shard's rows of one table; returns the path of the part.
+
+    NaN becomes null: a value that does not exist is missing, not a number.
+    """
+    schema = SCHEMAS[table]
+    data = pa.Table.from_pylist([_without_nan(row) for row in rows], schema=schema)
+    buffer = io.BytesIO()
+    pq.write_table(data, buffer, compression="zstd")
+    name = part_name(table, shard)
+    folder.write_bytes(name, buffer.getvalue())
+    return name
+
+
+def read_table(
+    folder: AuditFolder, table: str, shards: list[Shard], columns: list[str] | None = None
+) -> pd.DataFrame:
+    """Rows of one table of some shards, in manifest order."""
+    parts = [read_part(folder, table, shard, columns) for shard in shards]
+    if not parts:
+        empty: pd.DataFrame = SCHEMAS[table].empty_table().to_pandas(types_mapper=_NULLABLE.get)
+        return empty
+    return pd.concat(parts, ignore_index=True)
+
+
+def read_part(
+    folder: AuditFolder, table: str, shard: Shard, columns: list[str] | None = None
+) -> pd.DataFrame:
+    """Rows of one table of one shard; whole numbers and booleans may be missing."""
+    content = io.BytesIO(folder.read_bytes(part_name(table, shard)))
+    frame: pd.DataFrame = pq.read_table(content, columns=columns).to_pandas(
+        types_mapper=_NULLABLE.get
+    )
+    return frame
+
+
+_NULLABLE: dict[pa.DataType, pd.api.extensions.ExtensionDtype] = {
+    pa.int64(): pd.Int64Dtype(),
+    pa.bool_(): pd.BooleanDtype(),
+}
+
+
+def _without_nan(row: dict[str, object]) -> dict[str, object]:
+    return {
+        key: None if isinstance(value, float) and not math.isfinite(value) else value
+        for key, value in row.items()
+    }
