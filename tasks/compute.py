@@ -1,0 +1,205 @@
+"""Compute one shard: from manifest rows to stored numbers and a receipt.
+
+A shard's numbers depend on its samples, the model, the configuration and the seed. Batches are cut
+inside a shard, so a resumed audit repeats exactly what an uninterrupted one does.
+"""
+
+from __future__ import annotations
+
+import os
+import platform
+import time
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from tasks.cancellation import StopCheck, stop_requested
+from tasks.datasets import LoadedSample
+from tasks.errors import IncompleteAuditError, ModelError
+from tasks.explain import Explanation, Prediction, explain, halve_on_out_of_memory, predict
+from tasks.rows import ShardRows
+from tasks.session import AuditSession
+from tasks.store import Receipt, Shard
+from tasks.store.coefficients import round_mantissa
+from tasks.store.receipts import stored_files, write_receipt
+from tasks.store.tables import write_part
+
+_READ_THREADS = 4
+
+
+class _Stopwatch:
+    """Wall time per stage."""
+
+    def __init__(self) -> None:
+        self.seconds: dict[str, float] = {}
+
+    @contextmanager
+    def time(self, stage: str) -> Iterator[None]:
+        begin = time.perf_counter()
+        try:
+            yield
+        finally:
+            elapsed = time.perf_counter() - begin
+            self.seconds[stage] = self.seconds.get(stage, 0.0) + elapsed
+
+
+def compute_shard(
+    session: AuditSession, shard: Shard, should_stop: StopCheck = stop_requested
+) -> Receipt:
+    """Explain every sample of a shard, store it whole, and write its receipt last.
+
+    Args:
+        should_stop: Asked between batches.
+
+    Raises:
+        IncompleteAuditError: If asked to stop, or the store cannot be written.
+        ModelError: If the model fails on a batch; names the samples.
+    """
+    return _ShardComputation(session, shard, should_stop).run()
+
+
+class _ShardComputation:
+    def __init__(self, session: AuditSession, shard: Shard, should_stop: StopCheck) -> None:
+        self.session, self.shard, self.should_stop = session, shard, should_stop
+        self.rows = ShardRows(session.config, session.manifest, session.layout, shard)
+        self.watch = _Stopwatch()
+        self.max_batch = session.config.execution.max_batch
+        self.n_forward = self.n_backward = 0
+        self.maps = {
+            method: self._empty_maps()
+            for method in session.methods
+            if session.config.store.coefficients
+        }
+
+    def run(self) -> Receipt:
+        with ThreadPoolExecutor(_READ_THREADS) as pool:
+            batches = self._batches()
+            pending = self._submit(pool, batches[0])
+            for position, batch in enumerate(batches):
+                self._check_stop()
+                with self.watch.time("read_wait"):
+                    loaded = [future.result() for future in pending]
+                if position + 1 < len(batches):
+                    pending = self._submit(pool, batches[position + 1])
+                self._compute_batch(batch, loaded)
+        return self._store()
+
+    def _batches(self) -> list[range]:
+        size = self.session.config.execution.max_batch
+        start, stop = self.shard.start, self.shard.stop
+        return [range(first, min(first + size, stop)) for first in range(start, stop, size)]
+
+    def _submit(self, pool: ThreadPoolExecutor, batch: range) -> list[Any]:
+        return [pool.submit(self.session.reader.read, row) for row in batch]
+
+    def _check_stop(self) -> None:
+        if self.should_stop():
+            raise IncompleteAuditError(
+                f"stopped on request before shard {self.shard.index} was finished; every shard "
+                "with a receipt is safe. Run the same command again to continue."
+            )
+
+    def _compute_batch(self, batch: range, loaded: list[LoadedSample]) -> None:
+        for row, sample in zip(batch, loaded, strict=True):
+            self.rows.add_sample(row, sample)
+        readable = [
+            row for row, sample in zip(batch, loaded, strict=True) if sample.signal is not None
+        ]
+        if not readable:
+            return
+        signal = self._to_device([sample.signal for sample in loaded if sample.signal is not None])
+        try:
+            with self.watch.time("predict"):
+                prediction = predict(self.session.model, signal)
+            self.n_forward += len(readable)
+            self.rows.add_predictions(readable, prediction)
+            self._explain(readable, signal, prediction)
+        except (ValueError, RuntimeError) as error:
+            if isinstance(error, torch.OutOfMemoryError):
+                raise self._out_of_memory(error) from error
+            ids = ", ".join(self.rows.sample_id(row) for row in readable[:3])
+            raise ModelError(
+                f"the model failed in shard {self.shard.index} on the batch that begins with "
+                f"{ids}: {error}"
+            ) from error
+
+    def _explain(self, readable: list[int], signal: Tensor, prediction: Prediction) -> None:
+        spread = signal.flatten(1).amax(1) - signal.flatten(1).amin(1)
+        self.rows.mark_constant(readable, (spread == 0).cpu())
+        chosen = [index for index, row in enumerate(readable) if self.rows.status(row) == "ok"]
+        if not chosen:
+            return
+        selected = [readable[index] for index in chosen]
+        targets = self.rows.targets(selected)
+        ids = [self.rows.sample_id(row) for row in selected]
+        batch = signal[chosen]
+        with self.watch.time("attribute"):
+            explanation, self.max_batch = halve_on_out_of_memory(
+                lambda size: explain(
+                    self.session.config,
+                    self.session.model,
+                    self.session.layout,
+                    batch,
+                    targets,
+                    ids,
+                    size,
+                ),
+                self.max_batch,
+            )
+        self.n_forward += explanation.n_forward
+        self.n_backward += explanation.n_backward
+        self._keep(selected, explanation)
+
+    def _keep(self, selected: list[int], explanation: Explanation) -> None:
+        self.rows.add_explanation(selected, explanation)
+        bits = self.session.config.store.mantissa_bits
+        usable = [index for index, row in enumerate(selected) if self.rows.status(row) == "ok"]
+        places = [selected[index] - self.shard.start for index in usable]
+        for method, stored in self.maps.items():
+            values = explanation.maps[method].flat[usable].numpy()
+            stored[places] = round_mantissa(values, bits)
+
+    def _store(self) -> Receipt:
+        session, shard = self.session, self.shard
+        with self.watch.time("store"):
+            names = [
+                session.store.write(method, shard, values) for method, values in self.maps.items()
+            ]
+            names += [
+                write_part(session.folder, table, shard, rows)
+                for table, rows in self.rows.tables().items()
+            ]
+            files = stored_files(session.folder, names)
+        receipt = Receipt(
+            shard=shard,
+            config_digest=session.config.digest(),
+            statuses=self.rows.status_counts(),
+            files=files,
+            seconds=self.watch.seconds,
+            n_forward=self.n_forward,
+            n_backward=self.n_backward,
+            max_batch=self.max_batch,
+            worker=f"{platform.node()}:{os.getpid()}",
+        )
+        write_receipt(session.folder, receipt)
+        return receipt
+
+    def _empty_maps(self) -> np.ndarray[Any, np.dtype[np.float32]]:
+        channels = self.session.preprocessing.input_shape[0]
+        shape = (self.shard.stop - self.shard.start, channels, self.session.layout.size)
+        return np.full(shape, np.nan, dtype=np.float32)
+
+    def _to_device(self, signals: list[np.ndarray[Any, np.dtype[np.float32]]]) -> Tensor:
+        batch = torch.from_numpy(np.stack(signals))
+        return batch.to(self.session.device, non_blocking=True)
+
+    def _out_of_memory(self, error: BaseException) -> ModelError:
+        return ModelError(
+            f"one sample at a time does not fit the memory of {self.session.device}: {error}. Use "
+            "a smaller input, another device, or execution.device: cpu."
+        )

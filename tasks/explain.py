@@ -1,0 +1,202 @@
+"""Explain one batch: predictions, coefficient maps and profiles, with the model in memory."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+
+import torch
+from torch import Tensor
+
+from tasks.config import AuditConfig, SmoothGradConfig
+from tasks.models import LoadedModel
+from wam_core import attribution
+from wam_core.baselines import baseline
+from wam_core.basis import CoefficientLayout
+from wam_core.reliance import BandProfile, band_profile, share_standard_error
+from wam_core.scores import ClassScore, class_logits, class_probabilities
+from wam_core.transform import WaveletCoefficients, decompose
+
+AGGREGATES = ("signed", "absolute", "squared")
+
+
+@dataclass(frozen=True)
+class Prediction:
+    """The clean pass of a batch; every tensor on the CPU, one row per sample."""
+
+    logits: Tensor
+    probabilities: Tensor
+
+    @property
+    def predicted(self) -> Tensor:
+        """Class with the largest logit."""
+        return self.logits.argmax(dim=1)
+
+    @property
+    def finite(self) -> Tensor:
+        """Whether every logit of a sample is finite."""
+        return self.logits.isfinite().all(dim=1)
+
+
+@dataclass(frozen=True)
+class MethodProfile:
+    """What one method says about a batch.
+
+    Attributes:
+        bands: Importance of every band.
+        standard_error: Monte-Carlo error of the level shares, shape (batch, level), if known.
+        columns: Further numbers per sample, by column of the table of attributions.
+        n_passes: Passes forward and backward per sample.
+    """
+
+    bands: BandProfile
+    n_passes: int
+    standard_error: Tensor | None = None
+    columns: dict[str, Tensor] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Explanation:
+    """All methods over one batch.
+
+    Attributes:
+        profiles: By method as tables name it; the three aggregates of smoothing are three methods.
+        maps: By method as arrays name it, shape (batch, channel, coefficient), on the CPU.
+        n_forward: Rows passed forward only.
+        n_backward: Rows passed forward and backward.
+    """
+
+    profiles: dict[str, MethodProfile]
+    maps: dict[str, WaveletCoefficients]
+    n_forward: int
+    n_backward: int
+
+
+def predict(model: LoadedModel, signal: Tensor) -> Prediction:
+    """Pass a batch through the model once, without gradients."""
+    with torch.no_grad():
+        output = model.module(signal).float()
+    return Prediction(
+        logits=class_logits(output, model.head).cpu(),
+        probabilities=class_probabilities(output, model.head).cpu(),
+    )
+
+
+def explain(
+    config: AuditConfig,
+    model: LoadedModel,
+    layout: CoefficientLayout,
+    signal: Tensor,
+    targets: Tensor,
+    sample_ids: Sequence[str],
+    max_batch: int,
+) -> Explanation:
+    """Attribute the targets' scores to the coefficients, by every enabled method.
+
+    Args:
+        signal: Shape (batch, channel, *space), in data space, on the model's device.
+        targets: Class explained, shape (batch,).
+        max_batch: Most rows in one pass.
+    """
+    settings = config.attribution
+    score = ClassScore(
+        model.module, targets.to(signal.device), kind=settings.score, head=model.head
+    )
+    coefficients = decompose(signal, layout.basis)
+    profiles: dict[str, MethodProfile] = {}
+    maps: dict[str, WaveletCoefficients] = {}
+    n_forward = n_backward = 0
+    if settings.gradient.enabled:
+        maps["gradient"] = attribution.gradient(score, signal, layout.basis, max_batch=max_batch)
+        profiles["gradient"] = MethodProfile(band_profile(maps["gradient"], coefficients), 1)
+        n_backward += len(signal)
+    if settings.smoothgrad.enabled:
+        smoothed = _smoothgrad(config, score, signal, layout, sample_ids, max_batch)
+        maps["smoothgrad"] = getattr(smoothed, settings.smoothgrad.aggregate)
+        profiles |= _smoothgrad_profiles(smoothed, coefficients)
+        n_backward += len(signal) * smoothed.n_draws
+    if settings.integrated_gradients.enabled:
+        path = settings.integrated_gradients
+        integrated = attribution.integrated_gradients(
+            score,
+            signal,
+            layout.basis,
+            baseline=baseline(path.baseline, signal, model.preprocessing.data_mean()),
+            n_steps=path.n_steps,
+            rule=path.rule,
+            max_batch=max_batch,
+        )
+        maps["integrated_gradients"] = integrated.attribution
+        profiles["integrated_gradients"] = _integrated_profile(integrated, coefficients)
+        n_backward += len(signal) * integrated.n_passes
+        n_forward += 2 * len(signal)
+    on_cpu = {method: values.replace(values.flat.cpu()) for method, values in maps.items()}
+    return Explanation(profiles, on_cpu, n_forward, n_backward)
+
+
+def halve_on_out_of_memory(
+    compute: Callable[[int], Explanation], max_batch: int
+) -> tuple[Explanation, int]:
+    """Compute with at most `max_batch` rows a pass, halving it while memory runs out.
+
+    Returns:
+        The result, which does not depend on the batch, and the batch that worked.
+    """
+    while True:
+        try:
+            return compute(max_batch), max_batch
+        except torch.OutOfMemoryError:
+            if max_batch == 1:
+                raise
+            torch.cuda.empty_cache()
+            max_batch = max(1, max_batch // 2)
+
+
+def _smoothgrad(
+    config: AuditConfig,
+    score: ClassScore,
+    signal: Tensor,
+    layout: CoefficientLayout,
+    sample_ids: Sequence[str],
+    max_batch: int,
+) -> attribution.SmoothedGradient:
+    smoothing: SmoothGradConfig = config.attribution.smoothgrad
+    return attribution.smoothgrad(
+        score,
+        signal,
+        layout.basis,
+        sample_ids=sample_ids,
+        seed=config.attribution.seed,
+        n_samples=smoothing.n_samples,
+        noise_fraction=smoothing.noise_fraction,
+        antithetic=smoothing.antithetic,
+        first_draw_clean=smoothing.first_draw_clean,
+        max_batch=max_batch,
+    )
+
+
+def _smoothgrad_profiles(
+    smoothed: attribution.SmoothedGradient, coefficients: WaveletCoefficients
+) -> dict[str, MethodProfile]:
+    return {
+        f"smoothgrad_{aggregate}": MethodProfile(
+            band_profile(getattr(smoothed, aggregate), coefficients),
+            n_passes=smoothed.n_draws,
+            standard_error=share_standard_error(smoothed, aggregate),
+        )
+        for aggregate in AGGREGATES
+    }
+
+
+def _integrated_profile(
+    integrated: attribution.IntegratedGradient, coefficients: WaveletCoefficients
+) -> MethodProfile:
+    return MethodProfile(
+        band_profile(integrated.attribution, coefficients),
+        n_passes=integrated.n_passes,
+        columns={
+            "score_input": integrated.score_input.double().cpu(),
+            "score_baseline": integrated.score_baseline.double().cpu(),
+            "completeness_gap": integrated.completeness_gap.double().cpu(),
+        },
+    )

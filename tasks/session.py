@@ -1,0 +1,185 @@
+"""Everything a shard needs, loaded once per process: the manifest, the reader and the model.
+
+Only a configuration crosses process boundaries; each worker builds its own session from it.
+"""
+
+from __future__ import annotations
+
+import threading
+from dataclasses import dataclass
+from functools import cached_property
+
+import torch
+from fsspec.core import url_to_fs
+
+from tasks.config import AuditConfig
+from tasks.datasets import Manifest, SampleReader, build_manifest
+from tasks.errors import ConfigError, DatasetError
+from tasks.identity import AuditIdentity, audit_layout, basis_layout
+from tasks.locations import expand
+from tasks.models import LoadedModel, load_model, resolve_preprocessing
+from tasks.preprocessing import Preprocessing
+from tasks.store import AuditFolder, CoefficientStore, Receipt, Shard, completed_shards, plan_shards
+from wam_core.basis import CoefficientLayout
+
+
+@dataclass(frozen=True)
+class AuditSession:
+    """One audit in one process; parts are loaded when they are first used."""
+
+    config: AuditConfig
+
+    @cached_property
+    def folder(self) -> AuditFolder:
+        """The audit folder."""
+        return AuditFolder(audit_url(self.config))
+
+    @cached_property
+    def store(self) -> CoefficientStore:
+        """The coefficient arrays."""
+        return CoefficientStore(self.folder)
+
+    @cached_property
+    def device(self) -> torch.device:
+        """Where the model runs."""
+        return choose_device(self.config.execution.device)
+
+    @cached_property
+    def manifest(self) -> Manifest:
+        """All samples, in order."""
+        manifest = build_manifest(self.config.dataset)
+        _check_labels(self.config, manifest)
+        return manifest
+
+    @cached_property
+    def preprocessing(self) -> Preprocessing:
+        """Rules from a decoded sample to the model's input; does not load the weights."""
+        return resolve_preprocessing(self.config.model)
+
+    @cached_property
+    def model(self) -> LoadedModel:
+        """The audited model, on its device."""
+        threads = self.config.execution.torch_threads
+        if threads is not None:
+            torch.set_num_threads(threads)
+        return load_model(
+            self.config.model,
+            device=self.device,
+            channels_last=self.config.execution.channels_last,
+        )
+
+    @cached_property
+    def reader(self) -> SampleReader:
+        """Reads samples by manifest row."""
+        return SampleReader(self.config.dataset, self.manifest, self.preprocessing)
+
+    @cached_property
+    def layout(self) -> CoefficientLayout:
+        """Where the bands lie; known before the model is loaded."""
+        return basis_layout(self.config, self.preprocessing.spatial_shape)
+
+    @property
+    def shards(self) -> list[Shard]:
+        """All shards of the manifest."""
+        return plan_shards(len(self.manifest.table), self.config.store.shard_size)
+
+    @property
+    def methods(self) -> list[str]:
+        """Attribution methods whose maps are stored."""
+        attribution = self.config.attribution
+        enabled = {
+            "gradient": attribution.gradient.enabled,
+            "smoothgrad": attribution.smoothgrad.enabled,
+            "integrated_gradients": attribution.integrated_gradients.enabled,
+        }
+        return [method for method, is_enabled in enabled.items() if is_enabled]
+
+    def identity(self) -> AuditIdentity:
+        """What `audit.json` holds, or must hold."""
+        return AuditIdentity.of(self.config, self.manifest, self.model, self.device)
+
+    def prepare_folder(self) -> None:
+        """Record or check the identity, sweep what killed writers left, lay out the arrays.
+
+        Raises:
+            IdentityError: If the folder belongs to another audit.
+        """
+        layout = audit_layout(self.config, self.model)
+        self.identity().open(self.folder)
+        self.folder.sweep_partial_files()
+        if self.config.store.coefficients:
+            self.store.create(
+                self.methods,
+                n_samples=len(self.manifest.table),
+                channels=self.preprocessing.input_shape[0],
+                layout=layout,
+                shard_size=self.config.store.shard_size,
+            )
+
+    def completed(self) -> dict[int, Receipt]:
+        """Receipts of the finished shards."""
+        return completed_shards(self.folder, self.shards, self.config.digest())
+
+
+_sessions: dict[str, AuditSession] = {}
+_sessions_lock = threading.Lock()
+
+
+def process_session(config: AuditConfig) -> AuditSession:
+    """The session of this process for a configuration, with its model loaded once."""
+    key = config.model_dump_json()
+    with _sessions_lock:
+        if key not in _sessions:
+            _sessions.clear()
+            session = AuditSession(config)
+            # Threads share the session: load what is slow while only one of them can.
+            _ = session.model, session.reader
+            _sessions[key] = session
+        return _sessions[key]
+
+
+def audit_url(config: AuditConfig) -> str:
+    """Path or URL of the configuration's audit folder.
+
+    Raises:
+        ConfigError: If the URL's scheme is unknown or its library is not installed.
+    """
+    url = f"{expand(config.store.url).rstrip('/')}/{config.folder_name()}"
+    try:
+        url_to_fs(url)
+    except (ImportError, ValueError) as error:
+        raise ConfigError(
+            f"store.url '{config.store.url}' cannot be opened: {error}. Use a local path, or a URL "
+            "whose fsspec library is installed (for s3:// the extra wam-audit[s3])."
+        ) from error
+    return url
+
+
+def choose_device(name: str) -> torch.device:
+    """The device for a name; `auto` is CUDA where there is one.
+
+    Raises:
+        ConfigError: If the device is not on this machine.
+    """
+    if name == "auto":
+        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    device = torch.device(name)
+    available = {
+        "cuda": torch.cuda.is_available() and (device.index or 0) < torch.cuda.device_count(),
+        "mps": torch.backends.mps.is_available(),
+    }.get(device.type, True)
+    if not available:
+        raise ConfigError(
+            f"execution.device is {name}, but this machine has {torch.cuda.device_count()} CUDA "
+            "devices; use auto or cpu"
+        )
+    return device
+
+
+def _check_labels(config: AuditConfig, manifest: Manifest) -> None:
+    missing = int(manifest.table["label"].isna().sum())
+    if config.attribution.target == "label" and missing:
+        raise DatasetError(
+            f"attribution.target is label, but {missing} of {len(manifest.table)} samples have no "
+            "label; add them, or explain the predicted class (attribution.target: predicted)"
+        )
