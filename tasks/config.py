@@ -313,8 +313,10 @@ class AuditConfig(Frozen):
         """The part that decides what is stored: not where it runs, nor where it is published."""
         identity = self.model_dump(mode="json", exclude={"execution", "tracking", "gates"})
         del identity["store"]["url"]
-        # The manifest's place may differ between machines; its rows are in the dataset digest.
-        del identity["dataset"]["manifest"], identity["dataset"]["max_bad_fraction"]
+        # The manifest's place may differ between machines; its rows are in the dataset digest, and
+        # class names are for people.
+        for key in ("manifest", "class_names", "max_bad_fraction"):
+            del identity["dataset"][key]
         return identity
 
     def digest(self) -> str:

@@ -27,9 +27,9 @@ def load_config(path: Path, overrides: Sequence[str] = ()) -> AuditConfig:
     """
     values = _read_with_parents(path, ())
     for override in overrides:
-        values = _merge(values, parse_override(override))
+        values = merge(values, parse_override(override))
     config = validate_config(values, where=str(path))
-    return _resolve_manifest(config, path.parent)
+    return _resolve_files(config, path.parent)
 
 
 def validate_config(values: Mapping[str, Any], where: str) -> AuditConfig:
@@ -80,7 +80,7 @@ def _read_with_parents(path: Path, seen: tuple[Path, ...]) -> dict[str, Any]:
         return values
     if not isinstance(parent, str):
         raise ConfigError(f"{path}: extends must be one file name, got {parent!r}")
-    return _merge(_read_with_parents(path.parent / parent, (*seen, path)), values)
+    return merge(_read_with_parents(path.parent / parent, (*seen, path)), values)
 
 
 def _read_yaml(path: Path) -> dict[str, Any]:
@@ -104,12 +104,13 @@ def _read_yaml(path: Path) -> dict[str, Any]:
     return values
 
 
-def _merge(under: Mapping[str, Any], over: Mapping[str, Any]) -> dict[str, Any]:
+def merge(under: Mapping[str, Any], over: Mapping[str, Any]) -> dict[str, Any]:
+    """Lay one configuration over another, section by section."""
     merged = dict(under)
     for key, value in over.items():
         below = merged.get(key)
         both_sections = isinstance(below, Mapping) and isinstance(value, Mapping)
-        merged[key] = _merge(below, value) if both_sections else value  # type: ignore[arg-type]
+        merged[key] = merge(below, value) if both_sections else value  # type: ignore[arg-type]
     return merged
 
 
@@ -139,13 +140,16 @@ def _suggestion(location: tuple[str | int, ...]) -> str:
     return f"; known keys are {', '.join(known)}" if known else ""
 
 
-def _resolve_manifest(config: AuditConfig, folder: Path) -> AuditConfig:
-    """A relative manifest may stand below the dataset's root or beside the configuration."""
-    manifest = config.dataset.manifest
-    if manifest is None or "://" in manifest or Path(expand(manifest)).is_absolute():
+def _resolve_files(config: AuditConfig, folder: Path) -> AuditConfig:
+    """Manifest and class names may stand below the dataset's root, or beside the configuration."""
+    found = {}
+    for key in ("manifest", "class_names"):
+        name = getattr(config.dataset, key)
+        if not isinstance(name, str) or "://" in name or Path(expand(name)).is_absolute():
+            continue
+        beside = folder / name
+        if beside.is_file():
+            found[key] = str(beside.resolve())
+    if not found:
         return config
-    beside = folder / manifest
-    if not beside.is_file():
-        return config
-    dataset = config.dataset.model_copy(update={"manifest": str(beside.resolve())})
-    return config.model_copy(update={"dataset": dataset})
+    return config.model_copy(update={"dataset": config.dataset.model_copy(update=found)})

@@ -30,6 +30,11 @@ QuadratureRule = Literal["midpoint", "gauss_legendre"]
 DRAW_GROUPS = 5
 """Groups of draws whose means are kept apart to estimate the Monte-Carlo error."""
 
+_NO_GRADIENT = (
+    "the score does not depend on the input: no gradient reaches it. Is the model run under "
+    "no_grad, on detached or integer data, or through a non-differentiable step?"
+)
+
 
 def gradient(
     score_fn: ScoreFn,
@@ -85,7 +90,8 @@ class SmoothedGradient:
         absolute_draws: Sum of |gradient| over channels and coefficients of each band in each draw,
             shape (draw, batch, band), float64.
         squared_draws: As `absolute_draws`, of the squares.
-        pairs: Whether consecutive draws are antithetic pairs.
+        first_draw_clean: Whether the first draw had no noise.
+        pairs: Whether consecutive draws, after a clean first one, are antithetic pairs.
         n_draws: Number of draws, each one pass forward and backward.
     """
 
@@ -95,6 +101,7 @@ class SmoothedGradient:
     group_means: WaveletCoefficients
     absolute_draws: Float[Tensor, "draw batch band"]
     squared_draws: Float[Tensor, "draw batch band"]
+    first_draw_clean: bool
     pairs: bool
     n_draws: int
 
@@ -152,8 +159,8 @@ class IntegratedGradient:
         attribution: Coefficients minus baseline, times the path-averaged gradient.
         score_input: Score at the input, shape (batch,).
         score_baseline: Score at the baseline, shape (batch,).
-        completeness_gap: |sum of attributions - difference of scores| over |difference of scores|;
-            NaN where the scores do not differ.
+        completeness_gap: |sum of attributions - difference of scores| over |difference of scores|,
+            float64 on the CPU; NaN where the scores do not differ.
         n_passes: Passes forward and backward per sample.
     """
 
@@ -196,14 +203,14 @@ def integrated_gradients(
     nodes, weights = quadrature(rule, n_steps)
     layout = CoefficientLayout(tuple(signal.shape[2:]), basis)
     difference = signal - baseline
-    mean_gradient = torch.zeros_like(signal)
+    mean_gradient = torch.zeros_like(signal, dtype=_sum_dtype(signal))
     scores = []
     for rows in _sample_chunks(signal, max_batch):
         ends = torch.stack([signal[rows], baseline[rows]])
         scores.append(torch.stack([_score(score_fn, end, rows) for end in ends]))
         for steps in _draw_blocks(n_steps, len(rows), max_batch):
             alpha = signal.new_tensor([nodes[step] for step in steps])
-            weight = signal.new_tensor([weights[step] for step in steps])
+            weight = mean_gradient.new_tensor([weights[step] for step in steps])
             path = baseline[rows] + _per_row(alpha, signal) * difference[rows]
             sample = rows.repeat(len(steps))
             gradients = _input_gradient(score_fn, path.flatten(0, 1), sample)
@@ -276,10 +283,11 @@ class _DrawAccumulator:
     def __init__(self, signal: Tensor, layout: CoefficientLayout, schedule: _DrawSchedule) -> None:
         batch, channels = signal.shape[:2]
         self.layout, self.schedule = layout, schedule
-        self.group_sums = signal.new_zeros((schedule.n_groups, *signal.shape))
+        dtype = _sum_dtype(signal)
+        self.group_sums = signal.new_zeros((schedule.n_groups, *signal.shape), dtype=dtype)
         coefficients = (batch, channels, layout.size)
-        self.absolute = signal.new_zeros(coefficients)
-        self.squared = signal.new_zeros(coefficients)
+        self.absolute = signal.new_zeros(coefficients, dtype=dtype)
+        self.squared = signal.new_zeros(coefficients, dtype=dtype)
         band_draws = (schedule.n_draws, batch, len(layout.bands))
         self.absolute_draws = torch.zeros(band_draws, dtype=torch.float64)
         self.squared_draws = torch.zeros(band_draws, dtype=torch.float64)
@@ -290,10 +298,10 @@ class _DrawAccumulator:
             self.group_sums[self.schedule.groups[draw], rows] += draw_gradient
             magnitude = coefficient_gradient(draw_gradient, self.layout).flat.abs()
             self.absolute[rows] += magnitude
-            self.absolute_draws[draw, rows.cpu()] = band_sums(magnitude, self.layout).cpu()
+            self.absolute_draws[draw, rows.cpu()] = band_sums(magnitude, self.layout)
             energy = magnitude.square_()
             self.squared[rows] += energy
-            self.squared_draws[draw, rows.cpu()] = band_sums(energy, self.layout).cpu()
+            self.squared_draws[draw, rows.cpu()] = band_sums(energy, self.layout)
 
     def result(self) -> SmoothedGradient:
         """Divide by the counts, and transform the signed sums."""
@@ -309,6 +317,7 @@ class _DrawAccumulator:
             group_means=group_sums.replace(group_sums.flat / per_group),
             absolute_draws=self.absolute_draws,
             squared_draws=self.squared_draws,
+            first_draw_clean=schedule.first_clean,
             pairs=schedule.antithetic,
             n_draws=n_draws,
         )
@@ -317,12 +326,13 @@ class _DrawAccumulator:
 def band_sums(
     values: Float[Tensor, "*batch channel coefficient"], layout: CoefficientLayout
 ) -> Float[Tensor, "*batch band"]:
-    """Sum over channels and over the coefficients of each band, in float64.
+    """Sum over channels and over the coefficients of each band, in float64 on the CPU.
 
-    The float32 sums run over one band of one channel at a time, so that rounding stays small.
+    The float32 sums run over one band of one channel at a time, so that rounding stays small; some
+    accelerators have no float64.
     """
     parts = [values[..., layout.slices[band]].sum(-1) for band in layout.bands]
-    return torch.stack(parts, dim=-1).double().sum(-2)
+    return torch.stack(parts, dim=-1).cpu().double().sum(-2)
 
 
 def _input_gradient(score_fn: ScoreFn, signal: Tensor, sample: Int[Tensor, " row"]) -> Tensor:
@@ -331,7 +341,9 @@ def _input_gradient(score_fn: ScoreFn, signal: Tensor, sample: Int[Tensor, " row
         leaf = signal.detach().requires_grad_()
         scores = score_fn(leaf, sample)
         _check_scores(scores, signal)
-        (input_gradient,) = torch.autograd.grad(scores.sum(), leaf)
+        (input_gradient,) = torch.autograd.grad(scores.sum(), leaf, allow_unused=True)
+    if input_gradient is None:
+        raise ValueError(_NO_GRADIENT)
     return input_gradient.detach()
 
 
@@ -347,10 +359,7 @@ def _check_scores(scores: Tensor, signal: Tensor) -> None:
             f"{tuple(scores.shape)}"
         )
     if not scores.requires_grad:
-        raise ValueError(
-            "the score does not depend on the input: no gradient reaches it. Is the model run "
-            "under no_grad, on detached or integer data, or through a non-differentiable step?"
-        )
+        raise ValueError(_NO_GRADIENT)
 
 
 def _check_draws(
@@ -367,10 +376,15 @@ def _check_draws(
 
 
 def _completeness_gap(attribution: WaveletCoefficients, difference: Tensor) -> Tensor:
-    difference = difference.double()
-    total = attribution.flat.double().sum(dim=(-2, -1))
+    difference = difference.cpu().double()
+    total = band_sums(attribution.flat, attribution.layout).sum(-1)
     gap = (total - difference).abs() / difference.abs()
     return torch.where(difference == 0, torch.nan, gap)
+
+
+def _sum_dtype(signal: Tensor) -> torch.dtype:
+    """Half precision signals are summed in float32: squares of small gradients would vanish."""
+    return torch.promote_types(signal.dtype, torch.float32)
 
 
 def _range_per_sample(signal: Tensor) -> Tensor:
@@ -380,6 +394,8 @@ def _range_per_sample(signal: Tensor) -> Tensor:
 
 
 def _sample_chunks(signal: Tensor, max_batch: int | None) -> Iterator[Tensor]:
+    if max_batch is not None and max_batch < 1:
+        raise ValueError(f"max_batch must be at least 1, or None for no bound; got {max_batch}")
     rows = torch.arange(len(signal), device=signal.device)
     yield from rows.split(max_batch or max(1, len(signal)))
 

@@ -89,7 +89,7 @@ class WaveletBasis:
         return _is_orthogonal(self.wavelet)
 
     def max_levels(self, space: Sequence[int]) -> int:
-        """Most levels at which every axis still is as long as the filter."""
+        """Most levels at which size / 2^levels is, on every axis, at least `taps` - 1."""
         return min(int(pywt.dwt_max_level(size, self.taps)) for size in space)
 
 

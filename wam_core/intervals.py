@@ -64,8 +64,10 @@ def wilson_interval(successes: int, n: int, confidence: float = 0.95) -> Interva
 
 def poisson_weights(keys: Sequence[str], n_resamples: int, seed: int) -> FloatArray:
     """Bootstrap weights, shape (key, replicate); equal keys get equal weights."""
+    # The prefix keeps the weights independent of the noise of a sample with the same key.
     unique = {
-        key: generator(seed, key, draw=0).poisson(1.0, n_resamples) for key in dict.fromkeys(keys)
+        key: generator(seed, f"bootstrap\0{key}", draw=0).poisson(1.0, n_resamples)
+        for key in dict.fromkeys(keys)
     }
     if not unique:
         return np.zeros((0, n_resamples))
@@ -121,7 +123,7 @@ class ReplicateSums:
         )
 
     def intervals(self, confidence: float = 0.95) -> list[Interval]:
-        """Mean of each variable with its percentile interval; no bounds below two samples."""
+        """Mean of each variable with its percentile interval; no bounds below two keys."""
         tail = (1 - confidence) / 2
         results = []
         for variable in range(len(self.sums)):
@@ -132,7 +134,9 @@ class ReplicateSums:
             estimate = float(self.sums[variable] / self.counts[variable])
             counts = self.weighted_counts[:, variable]
             means = self.weighted_sums[counts > 0, variable] / counts[counts > 0]
-            if n < 2 or len(means) < 2:
+            # One key takes all n samples the same number of times: its replicates never differ.
+            one_key = not np.any(counts % n)
+            if one_key or len(means) < 2:
                 results.append(Interval(estimate, None, None, n))
                 continue
             low, high = np.quantile(means, [tail, 1 - tail])

@@ -71,8 +71,8 @@ def band_profile(
     """Importance of every band, in the order of the layout."""
     layout = attribution.layout
     return BandProfile(
-        importance=band_sums(attribution.flat.abs(), layout).cpu(),
-        signal_energy=band_sums(coefficients.flat.square(), layout).cpu(),
+        importance=band_sums(attribution.flat.abs(), layout),
+        signal_energy=band_sums(coefficients.flat.square(), layout),
         n_coefficients=torch.tensor(
             [layout.slices[band].stop - layout.slices[band].start for band in layout.bands],
             dtype=torch.float64,
@@ -135,7 +135,8 @@ def share_standard_error(
     """Monte-Carlo standard error of the level shares, by the jackknife over draws.
 
     The signed aggregate is jackknifed over disjoint groups of draws, the absolute and squared ones
-    over single draws (over pairs when antithetic). It measures scatter, not bias.
+    over single draws (over pairs when antithetic); a clean first draw does not scatter and is never
+    left out. It measures scatter, not bias.
 
     Args:
         smoothed: The draws.
@@ -143,17 +144,22 @@ def share_standard_error(
 
     Returns:
         None if there are too few draws to tell.
+
+    Raises:
+        ValueError: If the aggregate is unknown.
     """
-    layout = smoothed.signed.layout
     if aggregate == "signed":
         return _signed_standard_error(smoothed)
-    draws = smoothed.absolute_draws if aggregate == "absolute" else smoothed.squared_draws
+    by_aggregate = {"absolute": smoothed.absolute_draws, "squared": smoothed.squared_draws}
+    if aggregate not in by_aggregate:
+        raise ValueError(f"aggregate must be signed, absolute or squared; got '{aggregate}'")
+    levels = level_sums(by_aggregate[aggregate], smoothed.signed.layout)
+    random = levels[1:] if smoothed.first_draw_clean else levels
     if smoothed.pairs:
-        draws = draws[: len(draws) // 2 * 2].unflatten(0, (-1, 2)).sum(1)
-    if len(draws) < 2:
+        random = random[: len(random) // 2 * 2].unflatten(0, (-1, 2)).sum(1)
+    if len(random) < 2:
         return None
-    levels = level_sums(draws, layout)
-    return _jackknife(_normalise(levels.sum(0) - levels))
+    return _jackknife(_normalise(levels.sum(0) - random))
 
 
 def _signed_standard_error(smoothed: SmoothedGradient) -> Tensor | None:
@@ -162,7 +168,7 @@ def _signed_standard_error(smoothed: SmoothedGradient) -> Tensor | None:
         return None
     total = groups.flat.sum(0)
     importances = [
-        level_sums(band_sums((total - group).abs(), groups.layout).cpu(), groups.layout)
+        level_sums(band_sums((total - group).abs(), groups.layout), groups.layout)
         for group in groups.flat
     ]
     return _jackknife(_normalise(torch.stack(importances)))

@@ -85,6 +85,7 @@ def select_score(
         ValueError: If the output does not fit the head, or a target is not one of its classes.
     """
     logits = class_logits(output, head)
+    target = target.long()
     n_classes = logits.shape[1]
     if target.numel() and not (int(target.min()) >= 0 and int(target.max()) < n_classes):
         raise ValueError(

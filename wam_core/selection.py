@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
+
+import numpy as np
+import pywt
 import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from wam_core.basis import CoefficientLayout
+from wam_core.basis import Band, CoefficientLayout
 from wam_core.transform import WaveletCoefficients
 
 
@@ -36,34 +40,51 @@ def keep_most_important(
 def importance_maps(attribution: WaveletCoefficients) -> Float[Tensor, "batch level *space"]:
     """Importance of each level at each point of the signal, finest level first.
 
-    Every point gets the importance of the coefficient whose filter is centred nearest to it, spread
-    over the points of that coefficient: a map sums to about the level's importance. Channels and
-    orientations are added after the absolute value.
+    Every point gets the importance of the coefficient whose wavelet is centred nearest to it,
+    spread over the points of that coefficient: a map sums to about the level's importance. Channels
+    and orientations are added after the absolute value.
     """
     layout = attribution.layout
     magnitude = attribution.replace(attribution.flat.abs().sum(1))
     maps = []
     for level_name in layout.level_names:
         bands = layout.bands_of(level_name)
-        total = torch.stack([magnitude[band] for band in bands]).sum(0)
-        level = bands[0].level
-        for axis, size in enumerate(layout.space, start=1):
-            positions = nearest_coefficients(layout, level, size, total.shape[axis])
-            total = total.index_select(axis, positions.to(total.device))
-        maps.append(total / 2 ** (level * layout.ndim))
+        total = torch.stack([_at_points(magnitude[band], band, layout) for band in bands]).sum(0)
+        maps.append(total / 2 ** (bands[0].level * layout.ndim))
     return torch.stack(maps, dim=1)
 
 
-def nearest_coefficients(
-    layout: CoefficientLayout, level: int, size: int, band_size: int
-) -> Tensor:
-    """For each point of an axis, the index of the coefficient centred nearest to it.
+def nearest_coefficients(layout: CoefficientLayout, band: Band, axis: int) -> Tensor:
+    """For each point of a spatial axis, the index in `band` of the coefficient nearest to it."""
+    first = _centre_of_first(layout.basis.wavelet, band.level, band.filters[axis])
+    points = torch.arange(layout.space[axis], dtype=torch.float64)
+    # Points halfway between two coefficients go to the lower one, whatever the rounding.
+    nearest = torch.round((points - first) / 2**band.level - 1e-6).long()
+    return nearest.clamp(0, layout.band_shape(band)[axis] - 1)
 
-    Coefficient k of one analysis step of a filter with L taps is centred on 2k + 1 - (L - 1) / 2;
-    deeper levels repeat the step.
+
+def _at_points(values: Tensor, band: Band, layout: CoefficientLayout) -> Tensor:
+    for axis in range(layout.ndim):
+        positions = nearest_coefficients(layout, band, axis).to(values.device)
+        values = values.index_select(axis - layout.ndim, positions)
+    return values
+
+
+@lru_cache(maxsize=256)
+def _centre_of_first(wavelet: str, level: int, letter: str) -> float:
+    """Where on an axis the wavelet of coefficient 0 has its centre of energy.
+
+    Filters such as db8 are far from symmetric: the middle of their support lies many points from
+    where they are large. One synthesis step places coefficient k of a filter with L taps at points
+    2k - (L - 2) to 2k + 1; deeper levels repeat the step with the low-pass filter.
     """
-    shift = 1 - (layout.basis.taps - 1) / 2
-    centre_of_first = shift * (2**level - 1)
-    points = torch.arange(size, dtype=torch.float64)
-    nearest = torch.round((points - centre_of_first) / 2**level - 1e-9).long()
-    return nearest.clamp(0, band_size - 1)
+    filters = pywt.Wavelet(wavelet)
+    low = np.asarray(filters.rec_lo)
+    shape = np.asarray(filters.rec_hi) if letter == "d" else low
+    for _ in range(level - 1):
+        spaced = np.zeros(2 * len(shape) - 1)
+        spaced[::2] = shape
+        shape = np.convolve(spaced, low)
+    energy = shape**2
+    start = -(len(low) - 2) * (2**level - 1)
+    return start + float(np.arange(len(shape)) @ energy / energy.sum())

@@ -43,8 +43,8 @@ class WaveletCoefficients:
                 f"but the tensor's last axis has {self.flat.shape[-1]}"
             )
 
-    def __getitem__(self, band: Band) -> Float[Tensor, "*batch *space"]:
-        """A view of one band."""
+    def __getitem__(self, band: Band) -> Float[Tensor, "*batch_and_space"]:
+        """A view of one band, shape (*batch, *space)."""
         return self.flat[..., self.layout.slices[band]].unflatten(-1, self.layout.band_shape(band))
 
     def replace(self, flat: Tensor) -> WaveletCoefficients:
@@ -69,8 +69,8 @@ def decompose(
     return WaveletCoefficients(_analyse(signal, layout, basis.mode), layout)
 
 
-def reconstruct(coefficients: WaveletCoefficients) -> Float[Tensor, "*batch *space"]:
-    """The signal with these coefficients, cropped to the size it had."""
+def reconstruct(coefficients: WaveletCoefficients) -> Float[Tensor, "*batch_and_space"]:
+    """The signal with these coefficients, cropped to the size it had; shape (*batch, *space)."""
     flat, layout = coefficients.flat, coefficients.layout
     with _full_precision(flat):
         signal = _ptwt.synthesise(_at_least_float32(flat).flatten(0, -2), layout)
@@ -78,9 +78,11 @@ def reconstruct(coefficients: WaveletCoefficients) -> Float[Tensor, "*batch *spa
 
 
 def coefficient_gradient(
-    input_gradient: Float[Tensor, "*batch channel *space"], layout: CoefficientLayout
+    input_gradient: Float[Tensor, "*batch_and_space"], layout: CoefficientLayout
 ) -> WaveletCoefficients:
     """Gradient with respect to the coefficients, from the gradient with respect to the signal.
+
+    The last axes of `input_gradient` are those of the layout; all before them are batch axes.
 
     The signal is a linear function of its coefficients, so the chain rule multiplies by the
     transpose of the synthesis. For an orthogonal wavelet that is the zero-padded analysis, whatever

@@ -1,0 +1,213 @@
+"""The command line `wam-audit`. Heavy libraries are imported by the commands that need them."""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from tasks.errors import EXIT_GATE_FAILED, EXIT_INCOMPLETE, AuditError
+
+if TYPE_CHECKING:
+    from tasks.config import AuditConfig
+    from tasks.store import AuditFolder
+
+app = typer.Typer(
+    name="wam-audit",
+    help="Audit what a model relies on, over a whole dataset, in the wavelet domain.",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+
+ConfigPath = Annotated[Path, typer.Argument(help="Configuration file (YAML).")]
+Overrides = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--set", help="Override a key: section.key=value, the value in YAML.", metavar="KEY=VALUE"
+    ),
+]
+AuditPath = Annotated[str, typer.Argument(help="Audit folder: a path or an fsspec URL.")]
+AsJson = Annotated[bool, typer.Option("--json", help="Print JSON for scripts.")]
+
+
+@app.command()
+def run(
+    config: ConfigPath,
+    overrides: Overrides = None,
+    fresh: Annotated[bool, typer.Option("--fresh", help="Discard what the folder has.")] = False,
+    as_json: AsJson = False,
+) -> None:
+    """Run an audit; after any interruption the same command continues it."""
+    from flows.running import run_audit
+
+    result = run_audit(_load(config, overrides), fresh=fresh, quiet=as_json)
+    if as_json:
+        _print_json(result)
+    else:
+        _print_result(result)
+    if result["gates_failed"]:
+        raise typer.Exit(EXIT_GATE_FAILED)
+
+
+@app.command()
+def plan(config: ConfigPath, overrides: Overrides = None, as_json: AsJson = False) -> None:
+    """Say what a run would cost, without running it."""
+    from flows.running import describe_plan, plan_with_probe
+
+    costs = plan_with_probe(_load(config, overrides))
+    if as_json:
+        _print_json(costs)
+    else:
+        typer.echo(describe_plan(costs))
+
+
+@app.command()
+def status(audit: AuditPath, as_json: AsJson = False) -> None:
+    """Say how far an audit is; exit code 3 while shards are missing."""
+    from tasks.inspection import audit_status, describe_status
+
+    state = audit_status(_folder(audit))
+    if as_json:
+        _print_json(state)
+    else:
+        typer.echo(describe_status(state))
+    if not state["complete"]:
+        raise typer.Exit(EXIT_INCOMPLETE)
+
+
+@app.command()
+def verify(audit: AuditPath, as_json: AsJson = False) -> None:
+    """Check every file against its receipt; exit code 4 if one is damaged."""
+    from tasks.inspection import describe_verification, verify_files
+
+    found = verify_files(_folder(audit))
+    if as_json:
+        _print_json(found)
+    else:
+        typer.echo(describe_verification(found))
+    if found["exit_code"]:
+        raise typer.Exit(found["exit_code"])
+
+
+@app.command()
+def show(
+    audit: AuditPath,
+    sample_id: Annotated[str, typer.Argument(help="Id of the sample, as in tables/samples.")],
+    output: Annotated[Path | None, typer.Option("--output", "-o", help="PNG file.")] = None,
+) -> None:
+    """Picture one sample's explanation."""
+    from tasks.inspection import picture_sample
+
+    typer.echo(f"wrote {picture_sample(_folder(audit), sample_id, output)}")
+
+
+@app.command()
+def report(
+    audit: AuditPath,
+    overrides: Overrides = None,
+    as_json: AsJson = False,
+) -> None:
+    """Rebuild summary, gates, report and MLflow run from an audit folder."""
+    from flows.running import republish
+    from tasks.inspection import recorded_config
+
+    folder = _folder(audit)
+    result = republish(folder, recorded_config(folder, overrides or []))
+    if as_json:
+        _print_json(result)
+    else:
+        _print_result(result)
+
+
+@app.command()
+def ui(
+    config: Annotated[
+        Path | None, typer.Argument(help="Configuration whose store and tracking are shown.")
+    ] = None,
+    overrides: Overrides = None,
+    host: Annotated[str, typer.Option(help="Address to serve on.")] = "127.0.0.1",
+    prefect_port: Annotated[int, typer.Option(help="Port of the Prefect UI.")] = 4200,
+    mlflow_port: Annotated[int, typer.Option(help="Port of the MLflow UI.")] = 5000,
+    allow_remote: Annotated[
+        bool, typer.Option("--allow-remote", help="Serve other machines too (no passwords!).")
+    ] = False,
+) -> None:
+    """Serve the Prefect and MLflow pages on this machine until Ctrl-C."""
+    from flows.dashboards import run_dashboards
+    from tasks.config import StoreConfig, TrackingConfig
+    from tasks.tracking import resolve_tracking_uri
+
+    store, tracking = StoreConfig(), TrackingConfig()
+    if config is not None:
+        loaded = _load(config, overrides)
+        store, tracking = loaded.store, loaded.tracking
+    run_dashboards(
+        store.url,
+        resolve_tracking_uri(tracking, store.url),
+        experiment=tracking.experiment,
+        host=host,
+        prefect_port=prefect_port,
+        mlflow_port=mlflow_port,
+        allow_remote=allow_remote,
+    )
+
+
+def main() -> None:
+    """Run the command line; errors the user can mend end with a message and an exit code."""
+    _quiet_libraries()
+    try:
+        app()
+    except AuditError as error:
+        typer.secho(f"wam-audit: {error}", err=True, fg=_error_colour())
+        sys.exit(error.exit_code)
+
+
+def _load(config: Path, overrides: list[str] | None) -> AuditConfig:
+    from tasks.config_files import load_config
+
+    return load_config(config, overrides or [])
+
+
+def _folder(audit: str) -> AuditFolder:
+    from tasks.inspection import existing_folder
+
+    return existing_folder(audit)
+
+
+def _print_json(value: Any) -> None:
+    typer.echo(json.dumps(value, indent=2, default=str))
+
+
+def _print_result(result: dict[str, Any]) -> None:
+    typer.echo("")
+    for sentence in result["summary"]["headline"]:
+        typer.echo(f"  {sentence}")
+    typer.echo("")
+    for line in result["where"]:
+        typer.echo(line)
+
+
+def _error_colour() -> str | None:
+    return None if os.environ.get("NO_COLOR") or not sys.stderr.isatty() else typer.colors.RED
+
+
+def _quiet_libraries() -> None:
+    """Defaults for the embedded servers, unless the user has chosen; no telemetry from audits."""
+    defaults = {
+        "DO_NOT_TRACK": "true",
+        "MLFLOW_DISABLE_TELEMETRY": "true",
+        "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
+        "PREFECT_SERVER_EPHEMERAL_STARTUP_TIMEOUT_SECONDS": "120",
+        "PREFECT_LOGGING_EXTRA_LOGGERS": "flows,tasks,wam_core",
+    }
+    for name, value in defaults.items():
+        os.environ.setdefault(name, value)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,228 @@
+"""From tables to `summary.json`: every aggregate with its n, interval, unit and direction.
+
+Each shard's tables become weighted sums per bootstrap replicate (`wam_core.intervals`); sums are
+merged in any order and divided once at the end, so a million samples need no more memory than a
+thousand. Samples that share a group are resampled together.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Any
+
+import dask
+import dask.dataframe as dd
+import numpy as np
+import pandas as pd
+
+from tasks.config import AuditConfig
+from tasks.headline import write_headline
+from tasks.shard_sums import CLASS_METRICS, ShardSums, merge_all, sum_partition
+from tasks.store import AuditFolder, Receipt, Shard
+from tasks.store.receipts import total_statuses
+from tasks.store.tables import SCHEMAS, part_name
+from wam_core.intervals import Interval, quantile_interval, wilson_interval
+
+STATUSES = ("ok", "decode_error", "shape_error", "nonfinite", "degenerate", "quarantined")
+
+_UNITS = {
+    "accuracy/top1": ("fraction", "higher"),
+    "reliance/share": ("fraction", "none"),
+    "reliance/mean_share": ("fraction", "none"),
+    "reliance/relative_share": ("ratio", "none"),
+    "reliance/scale_centroid": ("octaves", "none"),
+    "reliance/fine_share": ("fraction", "none"),
+    "reliance/entropy": ("fraction", "none"),
+    "attribution/completeness_gap": ("ratio", "lower"),
+    "attribution/share_standard_error": ("fraction", "lower"),
+}
+
+
+@dataclass(frozen=True)
+class Summary:
+    """The aggregates of one audit.
+
+    Attributes:
+        record: Content of `summary.json`.
+        per_class: One row per class: n, accuracy with interval, centroid, fine share.
+    """
+
+    record: dict[str, Any]
+    per_class: pd.DataFrame
+
+
+def summarise(
+    config: AuditConfig, folder: AuditFolder, shards: list[Shard], receipts: dict[int, Receipt]
+) -> Summary:
+    """Aggregate every finished shard.
+
+    Missing shards lower n and leave `complete` false; nothing is imputed.
+    """
+    done = [shard for shard in shards if shard.index in receipts]
+    sums = _sum_shards(config, folder, done)
+    metrics = [
+        *_accuracy_metrics(config, sums),
+        *_mean_metrics(config, sums),
+        *_completeness_metrics(config, folder, done),
+    ]
+    counts = _counts(receipts)
+    n_planned = shards[-1].stop if shards else 0
+    record = {
+        "schema_version": 1,
+        "name": config.name,
+        "digest": config.digest(),
+        "complete": len(done) == len(shards),
+        "counts": {"samples": n_planned} | counts | _missing(n_planned, counts),
+        "metrics": metrics,
+        "passes": {
+            "forward": sum(receipt.n_forward for receipt in receipts.values()),
+            "backward": sum(receipt.n_backward for receipt in receipts.values()),
+        },
+    }
+    record["headline"] = write_headline(config, record)
+    return Summary(record, _per_class(config, sums))
+
+
+def metric(name: str, labels: dict[str, str | int], interval: Interval) -> dict[str, Any]:
+    """One entry of the list of metrics."""
+    unit, direction = _UNITS[name]
+    return {
+        "name": name,
+        "labels": labels,
+        "estimate": interval.estimate,
+        "low": interval.low,
+        "high": interval.high,
+        "n": interval.n,
+        "unit": unit,
+        "direction": direction,
+    }
+
+
+def _sum_shards(config: AuditConfig, folder: AuditFolder, done: list[Shard]) -> ShardSums:
+    """Sum each shard's tables as one Dask partition, and merge the sums as a tree."""
+    if not done:
+        return ShardSums.empty()
+    intervals = config.analyses.intervals
+    tables = {
+        table: _lazy_table(folder, table, done) for table in ("samples", "attributions", "levels")
+    }
+    partitions = [frame.to_delayed() for frame in tables.values()]
+    sum_lazily = dask.delayed(sum_partition)
+    sums = [
+        sum_lazily(*parts, intervals.n_resamples, intervals.seed)
+        for parts in zip(*partitions, strict=True)
+    ]
+    merge_lazily = dask.delayed(merge_all)
+    while len(sums) > 1:
+        sums = [merge_lazily(sums[start : start + 8]) for start in range(0, len(sums), 8)]
+    (total,) = dask.compute(sums[0], scheduler="threads", num_workers=2)
+    result: ShardSums = total
+    return result
+
+
+def _lazy_table(folder: AuditFolder, table: str, done: list[Shard]) -> Any:
+    paths = [folder.uri(part_name(table, shard)) for shard in done]
+    columns = [name for name in SCHEMAS[table].names if name != "detail"]
+    return dd.from_map(_read_parquet, paths, columns=columns, meta=_meta(table, columns))
+
+
+def _read_parquet(path: str, columns: list[str]) -> pd.DataFrame:
+    return pd.read_parquet(path, columns=columns, dtype_backend="numpy_nullable")
+
+
+def _meta(table: str, columns: list[str]) -> pd.DataFrame:
+    empty = SCHEMAS[table].empty_table().to_pandas()
+    converted: pd.DataFrame = empty[columns].convert_dtypes(dtype_backend="numpy_nullable")
+    return converted
+
+
+def _counts(receipts: dict[int, Receipt]) -> dict[str, int]:
+    totals = total_statuses(receipts)
+    return {status: totals.get(status, 0) for status in STATUSES}
+
+
+def _missing(n_planned: int, counts: dict[str, int]) -> dict[str, int]:
+    missing = n_planned - sum(counts.values())
+    return {"not_computed": missing} if missing else {}
+
+
+def _accuracy_metrics(config: AuditConfig, sums: ShardSums) -> list[dict[str, Any]]:
+    confidence = config.analyses.intervals.confidence
+    return [
+        metric("accuracy/top1", labels, wilson_interval(correct, total, confidence))
+        for labels, (correct, total) in sums.accuracy_by_labels()
+    ]
+
+
+def _mean_metrics(config: AuditConfig, sums: ShardSums) -> list[dict[str, Any]]:
+    intervals = sums.means.intervals(config.analyses.intervals.confidence)
+    per_class = sums.class_means.intervals(config.analyses.intervals.confidence)
+    entries = [pair for pair in zip(sums.variables, intervals, strict=True) if pair[1].n]
+    # A class of one sample has no interval; its numbers stand in the tables.
+    entries += [
+        pair for pair in zip(sums.class_variables, per_class, strict=True) if pair[1].n >= 2
+    ]
+    return [metric(variable.metric, variable.labels(), interval) for variable, interval in entries]
+
+
+def _completeness_metrics(
+    config: AuditConfig, folder: AuditFolder, done: list[Shard]
+) -> list[dict[str, Any]]:
+    if not config.attribution.integrated_gradients.enabled or not done:
+        return []
+    table = _lazy_table(folder, "attributions", done)
+    gaps = table[table["method"] == "integrated_gradients"]["completeness_gap"]
+    values = gaps.compute(scheduler="threads").astype("float64").to_numpy(na_value=np.nan)
+    confidence = config.analyses.intervals.confidence
+    quantiles: Iterable[tuple[str, float]] = (("median", 0.5), ("p95", 0.95))
+    return [
+        metric(
+            "attribution/completeness_gap",
+            {"quantile": name},
+            quantile_interval(values, probability, confidence),
+        )
+        for name, probability in quantiles
+        if np.isfinite(values).any()
+    ]
+
+
+def _per_class(config: AuditConfig, sums: ShardSums) -> pd.DataFrame:
+    means = _class_means(sums, config)
+    rows = []
+    for (index, name), (correct, total) in sorted(sums.class_accuracy.items()):
+        interval = wilson_interval(correct, total, config.analyses.intervals.confidence)
+        rows.append(
+            {
+                "class_index": index,
+                "class_name": name,
+                "n": total,
+                "accuracy": interval.estimate,
+                "accuracy_low": interval.low,
+                "accuracy_high": interval.high,
+                **{column: means.get((name, column)) for column in CLASS_METRICS.values()},
+            }
+        )
+    columns = [
+        "class_index", "class_name", "n", "accuracy", "accuracy_low", "accuracy_high",
+        *CLASS_METRICS.values(),
+    ]  # fmt: skip
+    return pd.DataFrame(rows, columns=columns)
+
+
+def _class_means(sums: ShardSums, config: AuditConfig) -> dict[tuple[str, str], float | None]:
+    intervals = sums.class_means.intervals(config.analyses.intervals.confidence)
+    method = primary_method(config)
+    return {
+        (str(variable.subset_value), CLASS_METRICS[variable.metric]): interval.estimate
+        for variable, interval in zip(sums.class_variables, intervals, strict=True)
+        if variable.metric in CLASS_METRICS and variable.method == method
+    }
+
+
+def primary_method(config: AuditConfig) -> str:
+    """The method whose profile the headline and the tables of classes show."""
+    attribution = config.attribution
+    if attribution.smoothgrad.enabled:
+        return "smoothgrad_absolute"
+    return "gradient" if attribution.gradient.enabled else "integrated_gradients"

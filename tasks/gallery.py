@@ -1,0 +1,172 @@
+"""Picture samples of a finished audit: chosen by a stated rule, rebuilt from the folder."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import torch
+
+from tasks.config import AuditConfig
+from tasks.datasets import Manifest, SampleReader, build_manifest
+from tasks.errors import ConfigError
+from tasks.identity import AUDIT_FILE, basis_layout
+from tasks.preprocessing import Preprocessing
+from tasks.reporting import SampleExplanation
+from tasks.store import AuditFolder, CoefficientStore, plan_shards
+from tasks.store.tables import read_part
+from wam_core.noise import generator
+from wam_core.selection import importance_maps, keep_most_important
+from wam_core.transform import WaveletCoefficients, decompose, reconstruct
+
+RECONSTRUCTION_FRACTIONS = (0.02, 0.1)
+_PROFILE_OF_MAP = {"smoothgrad": "smoothgrad_{aggregate}"}
+
+
+@dataclass(frozen=True)
+class StoredAudit:
+    """A finished audit, opened from its folder alone; the model is not needed.
+
+    Attributes:
+        audit: Content of `audit.json`.
+    """
+
+    folder: AuditFolder
+    audit: dict[str, Any]
+    config: AuditConfig
+    manifest: Manifest
+    reader: SampleReader
+
+    @classmethod
+    def open(cls, folder: AuditFolder, config: AuditConfig | None = None) -> StoredAudit:
+        """Open an audit folder.
+
+        Args:
+            config: Where this machine keeps the data; None for what the folder recorded.
+
+        Raises:
+            StoreError: If the folder is not an audit's.
+        """
+        audit = folder.read_json(AUDIT_FILE)
+        config = config or AuditConfig.model_validate(audit["config"])
+        manifest = build_manifest(config.dataset)
+        preprocessing = Preprocessing.model_validate(audit["preprocessing"])
+        reader = SampleReader(config.dataset, manifest, preprocessing)
+        return cls(folder, audit, config, manifest, reader)
+
+    def row_of(self, sample_id: str) -> int:
+        """Manifest row of a sample.
+
+        Raises:
+            ConfigError: If there is none with this id; names the closest ones.
+        """
+        ids = self.manifest.table["sample_id"].astype(str)
+        matches = np.flatnonzero(ids.to_numpy() == sample_id)
+        if len(matches):
+            return int(matches[0])
+        containing = [name for name in ids if sample_id in name][:3]
+        close = ", ".join(containing or ids.head(3).tolist())
+        raise ConfigError(
+            f"the audit has no sample '{sample_id}'; ids look like {close}. All stand in "
+            f"{self.folder.uri('tables/samples')}."
+        )
+
+    def explanation(self, row: int) -> SampleExplanation:
+        """Everything that pictures one sample."""
+        size = self.config.store.shard_size
+        shard = plan_shards(len(self.manifest.table), size)[row // size]
+        sample = read_part(self.folder, "samples", shard).iloc[row - shard.start]
+        levels = read_part(self.folder, "levels", shard)
+        maps, reconstructions = self._maps(row, sample)
+        return SampleExplanation(
+            sample_id=str(sample["sample_id"]),
+            source=str(sample["source"]),
+            status=str(sample["status"]),
+            detail=str(sample["detail"]),
+            signal=self.reader.read(row).signal,
+            label=_whole(sample["label"]),
+            label_name=self._name(sample["label"]),
+            predicted=_whole(sample["predicted"]),
+            predicted_name=self._name(sample["predicted"]),
+            probability_label=_number(sample["probability_label"]),
+            probability_predicted=_number(sample["probability_predicted"]),
+            maps=maps,
+            shares=_shares(levels[levels["sample_index"] == row], set(maps)),
+            reconstructions=reconstructions,
+            frequency_labels=dict(self.audit["frequency_labels"]),
+        )
+
+    def _maps(
+        self, row: int, sample: pd.Series
+    ) -> tuple[dict[str, dict[str, Any]], dict[str, Any]]:
+        store = CoefficientStore(self.folder)
+        if sample["status"] != "ok" or not self.config.store.coefficients:
+            return {}, {}
+        space = tuple(self.reader.preprocessing.spatial_shape)
+        layout = basis_layout(self.config, space)
+        signal = torch.from_numpy(self.reader.read(row).signal)[None]
+        maps: dict[str, dict[str, Any]] = {}
+        reconstructions: dict[str, Any] = {}
+        for method in store.methods():
+            stored = torch.from_numpy(store.read(method, row))[None]
+            attribution = WaveletCoefficients(stored, layout)
+            by_level = importance_maps(attribution)[0].numpy()
+            maps[self._profile(method)] = dict(zip(layout.level_names, by_level, strict=True))
+            if not reconstructions:
+                importance = stored.abs().sum(1)
+                coefficients = decompose(signal, layout.basis)
+                for fraction in RECONSTRUCTION_FRACTIONS:
+                    kept = keep_most_important(coefficients, importance, fraction)
+                    caption = f"{100 * fraction:.0f} % of coefficients, by {method}"
+                    reconstructions[caption] = reconstruct(kept)[0].numpy()
+        return maps, reconstructions
+
+    def _profile(self, method: str) -> str:
+        aggregate = self.config.attribution.smoothgrad.aggregate
+        return _PROFILE_OF_MAP.get(method, method).format(aggregate=aggregate)
+
+    def _name(self, label: Any) -> str:
+        index, names = _whole(label), self.manifest.class_names
+        if index is None:
+            return ""
+        return names[index] if names is not None and index < len(names) else str(index)
+
+
+def choose_gallery(samples: pd.DataFrame, size: int, seed: int) -> list[int]:
+    """Rows to picture: half predicted wrongly if there are so many, spread over classes, by seed.
+
+    Args:
+        samples: The table of samples.
+        size: Number of rows, or fewer if there are not so many that are ok.
+    """
+    usable = samples[samples["status"] == "ok"]
+    order = {
+        row: generator(seed, str(sample_id), 0).random()
+        for row, sample_id in zip(usable["sample_index"], usable["sample_id"], strict=True)
+    }
+    ranked = usable.assign(order=usable["sample_index"].map(order)).sort_values("order")
+    # One of each class comes before a second of any.
+    ranked = ranked.assign(turn=ranked.groupby("label", dropna=False).cumcount())
+    ranked = ranked.sort_values(["turn", "order"], kind="stable")
+    wrong = (ranked["correct"] == False).fillna(value=False)  # noqa: E712
+    chosen = ranked[wrong].head(size // 2)
+    rest = ranked[~ranked.index.isin(chosen.index)].head(size - len(chosen))
+    return sorted(int(row) for row in pd.concat([chosen, rest])["sample_index"])
+
+
+def _shares(levels: pd.DataFrame, methods: set[str]) -> dict[str, dict[str, float]]:
+    shares: dict[str, dict[str, float]] = {}
+    for row in levels.dropna(subset=["share"]).itertuples():
+        if row.method in methods:
+            shares.setdefault(str(row.method), {})[str(row.level)] = float(row.share)
+    return shares
+
+
+def _whole(value: Any) -> int | None:
+    return None if pd.isna(value) else int(value)
+
+
+def _number(value: Any) -> float | None:
+    return None if pd.isna(value) else float(value)

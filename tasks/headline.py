@@ -1,0 +1,112 @@
+"""The audit in a few plain sentences, each backed by a number, its interval and its n."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from tasks.config import AuditConfig
+
+_METHOD_NAMES = {
+    "gradient": "the plain gradient",
+    "smoothgrad_absolute": "smoothed gradients (WAM_SG)",
+    "integrated_gradients": "path integration (WAM_IG)",
+}
+
+
+def write_headline(config: AuditConfig, summary: dict[str, Any]) -> list[str]:
+    """Sentences for the terminal, the report and MLflow, from the summary alone."""
+    percent = round(100 * config.analyses.intervals.confidence)
+    sentences = [_coverage(summary)]
+    accuracy = _find(summary, "accuracy/top1", {})
+    if accuracy:
+        sentences.append(
+            f"Top-1 accuracy is {_with_interval(accuracy, 3)} ({percent} % interval, "
+            f"n = {accuracy['n']})."
+        )
+    for method, name in _METHOD_NAMES.items():
+        sentences += _reliance(config, summary, method, name)
+    sentences += _trust(config, summary)
+    return sentences
+
+
+def _coverage(summary: dict[str, Any]) -> str:
+    counts = summary["counts"]
+    bad = {
+        status: count
+        for status, count in counts.items()
+        if status not in {"samples", "ok"} and count
+    }
+    sentence = f"{counts['ok']} of {counts['samples']} samples are explained"
+    if not bad:
+        return f"{sentence}; none was left out."
+    listed = ", ".join(f"{count} {status.replace('_', ' ')}" for status, count in bad.items())
+    return f"{sentence}; left out and counted: {listed}."
+
+
+def _reliance(config: AuditConfig, summary: dict[str, Any], method: str, name: str) -> list[str]:
+    fine = _find(summary, "reliance/fine_share", {"method": method})
+    centroid = _find(summary, "reliance/scale_centroid", {"method": method})
+    if fine is None or centroid is None:
+        return []
+    fine_levels = config.analyses.reliance.fine_levels
+    top = max(
+        (
+            entry
+            for entry in summary["metrics"]
+            if entry["name"] == "reliance/share"
+            and entry["labels"].keys() == {"method", "level"}
+            and entry["labels"]["method"] == method
+        ),
+        key=lambda entry: entry["estimate"],
+    )
+    level = top["labels"]["level"]
+    where = (
+        f"the approximation (structures above {2**config.basis.levels} samples)"
+        if level == "approximation"
+        else f"level {level} (structures of {2 ** (level - 1)} to {2**level} samples)"
+    )
+    return [
+        f"By {name}, {_with_interval(fine, 2)} of the importance lies in structures of 1 to "
+        f"{2**fine_levels} samples (levels 1 to {fine_levels}); the largest share of one level, "
+        f"{_with_interval(top, 2)}, lies in {where}; the scale centroid is "
+        f"{_with_interval(centroid, 2)} octaves (low is fine; n = {fine['n']})."
+    ]
+
+
+def _trust(config: AuditConfig, summary: dict[str, Any]) -> list[str]:
+    sentences = []
+    errors = [
+        entry["estimate"]
+        for entry in summary["metrics"]
+        if entry["name"] == "attribution/share_standard_error"
+        and entry["labels"].get("method") == "smoothgrad_absolute"
+    ]
+    if errors:
+        sentences.append(
+            f"The Monte-Carlo error of one sample's share of a level is at most {max(errors):.3f} "
+            f"on average, with {config.attribution.smoothgrad.n_samples} draws."
+        )
+    gap = _find(summary, "attribution/completeness_gap", {"quantile": "median"})
+    if gap:
+        sentences.append(
+            f"Path attributions account for the change of score to {100 * gap['estimate']:.1f} % "
+            f"(median gap, n = {gap['n']})."
+        )
+    return sentences
+
+
+def _find(
+    summary: dict[str, Any], name: str, labels: dict[str, str | int]
+) -> dict[str, Any] | None:
+    for entry in summary["metrics"]:
+        if entry["name"] == name and entry["labels"] == labels:
+            found: dict[str, Any] = entry
+            return found
+    return None
+
+
+def _with_interval(entry: dict[str, Any], digits: int) -> str:
+    estimate = f"{entry['estimate']:.{digits}f}"
+    if entry["low"] is None:
+        return estimate
+    return f"{estimate} [{entry['low']:.{digits}f}, {entry['high']:.{digits}f}]"

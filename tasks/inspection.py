@@ -1,0 +1,148 @@
+"""Look into an audit folder: how far it is, whether its bytes are sound, one sample's picture."""
+
+from __future__ import annotations
+
+import io
+import re
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from tasks.config import AuditConfig
+from tasks.config_files import merge, parse_override, validate_config
+from tasks.errors import EXIT_DAMAGED, EXIT_DONE, EXIT_INCOMPLETE, ConfigError
+from tasks.identity import AUDIT_FILE
+from tasks.store import AuditFolder, Shard, completed_shards, plan_shards
+from tasks.store.receipts import damaged_files, read_receipt, total_statuses
+
+
+def existing_folder(url: str) -> AuditFolder:
+    """Open the folder of an audit.
+
+    Raises:
+        ConfigError: If it is not one.
+    """
+    folder = AuditFolder(url.rstrip("/"))
+    if not folder.exists(AUDIT_FILE):
+        raise ConfigError(
+            f"{url} is not an audit folder: it has no {AUDIT_FILE}. Audit folders stand below "
+            "store.url and are named <name>-<8 digits>; `wam-audit plan CONFIG` prints which."
+        )
+    return folder
+
+
+def recorded_config(folder: AuditFolder, overrides: Sequence[str] = ()) -> AuditConfig:
+    """The configuration an audit was run with, with what differs on this machine overridden.
+
+    Raises:
+        ConfigError: If an override is wrong.
+    """
+    values = folder.read_json(AUDIT_FILE)["config"]
+    for override in overrides:
+        values = merge(values, parse_override(override))
+    return validate_config(values, where=folder.uri(AUDIT_FILE))
+
+
+def audit_status(folder: AuditFolder) -> dict[str, Any]:
+    """How far an audit is, from its receipts."""
+    audit, config, shards = _opened(folder)
+    receipts = completed_shards(folder, shards, config.digest())
+    seconds = [sum(receipt.seconds.values()) for receipt in receipts.values()]
+    missing = len(shards) - len(receipts)
+    mean_seconds = sum(seconds) / len(seconds) if seconds else None
+    return {
+        "name": audit["name"],
+        "folder": folder.url,
+        "n_samples": audit["dataset"]["n_samples"],
+        "n_shards": len(shards),
+        "n_done": len(receipts),
+        "missing_shards": [shard.index for shard in shards if shard.index not in receipts],
+        "statuses": total_statuses(receipts),
+        "complete": missing == 0,
+        "published": folder.exists("summary.json"),
+        "seconds_per_shard": mean_seconds,
+        "seconds_left": None if mean_seconds is None else mean_seconds * missing,
+    }
+
+
+def describe_status(state: dict[str, Any]) -> str:
+    """The status in lines for a terminal."""
+    counts = ", ".join(f"{count} {status}" for status, count in state["statuses"].items())
+    lines = [
+        f"{state['name']}: {state['n_done']} of {state['n_shards']} shards done "
+        f"({state['n_samples']} samples; so far {counts or 'none'})",
+    ]
+    if state["complete"]:
+        lines.append("complete" if state["published"] else "complete, but not aggregated yet")
+    else:
+        left = state["seconds_left"]
+        time_left = "" if left is None else f"; about {left / 60:.1f} min of work on one worker"
+        lines.append(f"incomplete: run the same command again to continue{time_left}")
+    return "\n".join(lines)
+
+
+def verify_files(folder: AuditFolder) -> dict[str, Any]:
+    """Compare every file with the checksum in its shard's receipt."""
+    _, config, shards = _opened(folder)
+    damaged: list[dict[str, Any]] = []
+    missing: list[int] = []
+    n_files = 0
+    for shard in shards:
+        receipt = read_receipt(folder, shard)
+        if receipt is None or receipt.config_digest != config.digest():
+            missing.append(shard.index)
+            continue
+        n_files += len(receipt.files)
+        damaged += [
+            {"shard": shard.index, "file": name, "samples": [shard.start, shard.stop]}
+            for name in damaged_files(folder, receipt)
+        ]
+    code = EXIT_DAMAGED if damaged else EXIT_INCOMPLETE if missing else EXIT_DONE
+    return {
+        "folder": folder.url,
+        "n_files": n_files,
+        "damaged": damaged,
+        "missing_shards": missing,
+        "exit_code": code,
+    }
+
+
+def describe_verification(found: dict[str, Any]) -> str:
+    """The result of a verification in lines for a terminal."""
+    lines = [f"{found['n_files']} files checked, {len(found['damaged'])} damaged"]
+    lines += [
+        f"damaged: {entry['file']} (shard {entry['shard']}, samples {entry['samples'][0]} to "
+        f"{entry['samples'][1] - 1}); delete receipts/{entry['shard']:06d}.json and run again"
+        for entry in found["damaged"]
+    ]
+    if found["missing_shards"]:
+        lines.append(f"{len(found['missing_shards'])} shards have no receipt yet; run again")
+    return "\n".join(lines)
+
+
+def picture_sample(folder: AuditFolder, sample_id: str, output: Path | None = None) -> Path:
+    """Write a PNG of one sample's explanation; returns its path.
+
+    Raises:
+        ConfigError: If the audit has no such sample, or the sample's shard is not done.
+    """
+    from tasks.gallery import StoredAudit
+    from tasks.reporting import sample_figure
+
+    stored = StoredAudit.open(folder)
+    row = stored.row_of(sample_id)
+    figure = sample_figure(stored.explanation(row))
+    path = output or Path(f"{re.sub(r'[^A-Za-z0-9_.-]+', '_', sample_id)}.png")
+    buffer = io.BytesIO()
+    figure.savefig(buffer, format="png", dpi=120)
+    try:
+        path.write_bytes(buffer.getvalue())
+    except OSError as error:
+        raise ConfigError(f"cannot write {path}: {error.strerror}") from error
+    return path
+
+
+def _opened(folder: AuditFolder) -> tuple[dict[str, Any], AuditConfig, list[Shard]]:
+    audit = folder.read_json(AUDIT_FILE)
+    config = AuditConfig.model_validate(audit["config"])
+    return audit, config, plan_shards(audit["dataset"]["n_samples"], config.store.shard_size)

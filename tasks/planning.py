@@ -1,0 +1,93 @@
+"""What an audit will cost, before it runs: shards, files, bytes, passes and time."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from tasks.config import AuditConfig
+from tasks.session import AuditSession
+from tasks.store import Shard
+
+_TABLES = 4
+_COMPRESSION = 0.75
+"""Size of stored coefficients over their float32 size, as measured in docs/storage.md."""
+
+
+@dataclass(frozen=True)
+class Plan:
+    """The predicted cost of an audit.
+
+    Attributes:
+        n_done: Shards that have their receipt already.
+        n_tasks: Prefect tasks of a run.
+        n_forward: Rows passed forward only, for all samples.
+        n_backward: Rows passed forward and backward.
+        n_files: Files of the finished audit folder, without the report's.
+        n_bytes: Their size, roughly.
+        memory_bytes: Largest arrays a worker holds, besides the model's activations.
+        estimated_seconds: Time on this machine; None until a probe has measured it.
+    """
+
+    folder: str
+    n_samples: int
+    n_shards: int
+    n_done: int
+    n_tasks: int
+    n_forward: int
+    n_backward: int
+    n_files: int
+    n_bytes: int
+    memory_bytes: int
+    estimated_seconds: float | None = None
+
+    def record(self) -> dict[str, Any]:
+        """As plain JSON data."""
+        return asdict(self)
+
+
+def plan_audit(session: AuditSession) -> Plan:
+    """Count what a run would do; loads the manifest, not the model."""
+    config = session.config
+    n_samples, shards = len(session.manifest.table), session.shards
+    pending = [shard for shard in shards if shard.index not in session.completed()]
+    todo = sum(shard.stop - shard.start for shard in pending)
+    map_bytes = 4 * session.preprocessing.input_shape[0] * session.layout.size
+    methods = len(session.methods) if config.store.coefficients else 0
+    shard_rows = min(config.store.shard_size, n_samples)
+    return Plan(
+        folder=session.folder.url,
+        n_samples=n_samples,
+        n_shards=len(shards),
+        n_done=len(shards) - len(pending),
+        n_tasks=len(group_shards(pending, config.execution.max_tasks)),
+        n_forward=todo * forward_passes_per_sample(config),
+        n_backward=todo * backward_passes_per_sample(config),
+        n_files=len(shards) * (methods + _TABLES + 1) + methods + 2,
+        n_bytes=round(n_samples * methods * map_bytes * _COMPRESSION),
+        memory_bytes=shard_rows * methods * map_bytes,
+    )
+
+
+def group_shards(shards: list[Shard], max_tasks: int) -> list[list[Shard]]:
+    """Groups of consecutive shards, at most `max_tasks` of them: one Prefect task each."""
+    if not shards:
+        return []
+    size = math.ceil(len(shards) / max_tasks)
+    return [shards[start : start + size] for start in range(0, len(shards), size)]
+
+
+def forward_passes_per_sample(config: AuditConfig) -> int:
+    """Passes without a gradient: the clean one, and the two ends of the path."""
+    return 1 + 2 * config.attribution.integrated_gradients.enabled
+
+
+def backward_passes_per_sample(config: AuditConfig) -> int:
+    """Passes forward and backward of all enabled methods."""
+    attribution = config.attribution
+    return (
+        int(attribution.gradient.enabled)
+        + attribution.smoothgrad.n_samples * attribution.smoothgrad.enabled
+        + attribution.integrated_gradients.n_steps * attribution.integrated_gradients.enabled
+    )

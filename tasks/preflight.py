@@ -1,0 +1,220 @@
+"""One batch through everything before the first shard, so that failures come early.
+
+It says what the model returns, whether the labels look like the model's, whether the basis is
+lossless at this size, whether a gradient reaches the input, and what the audit will cost.
+"""
+
+from __future__ import annotations
+
+import resource
+import sys
+import time
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from tasks.errors import DatasetError, ModelError
+from tasks.explain import Prediction, explain, predict
+from tasks.planning import backward_passes_per_sample
+from tasks.session import AuditSession
+from wam_core.transform import decompose, reconstruct
+
+_HANDFUL = 16
+_LOSSLESS = 1e-4
+
+
+@dataclass(frozen=True)
+class Preflight:
+    """What one batch showed.
+
+    Attributes:
+        output_shape: Shape of the model's output for the batch.
+        n_classes: Number of classes.
+        n_tried: Samples passed through the model.
+        accuracy: Share of them predicted as labelled; None without labels.
+        chance: Accuracy of guessing.
+        reconstruction_error: Largest error of transform and inverse over the signal's range.
+        seconds_per_sample: Time to explain one sample.
+        estimated_seconds: For all samples, on one worker.
+        bytes_per_sample: Memory of the process or device per sample of a batch, roughly.
+        warnings: What a person should look at.
+    """
+
+    output_shape: tuple[int, ...]
+    n_classes: int
+    n_tried: int
+    accuracy: float | None
+    chance: float
+    reconstruction_error: float
+    seconds_per_sample: float
+    estimated_seconds: float
+    bytes_per_sample: int
+    warnings: tuple[str, ...]
+
+    def record(self) -> dict[str, Any]:
+        """As plain JSON data."""
+        return asdict(self)
+
+
+def preflight(session: AuditSession) -> Preflight:
+    """Run one batch of samples spread over the manifest through every step.
+
+    Raises:
+        DatasetError: If none of the samples can be read.
+        ModelError: If the model fails, its output or the labels do not fit, or no gradient reaches
+            the input.
+    """
+    rows, signal = _read_handful(session)
+    try:
+        prediction = predict(session.model, signal)
+    except (ValueError, RuntimeError) as error:
+        raise ModelError(
+            f"the model cannot take a batch of shape {tuple(signal.shape)}: {error}"
+        ) from error
+    _check_labels(session, prediction)
+    error = _reconstruction_error(session, signal)
+    seconds, n_bytes = _time_explanation(session, rows, signal, prediction)
+    accuracy, chance = _accuracy(session, rows, prediction)
+    n_samples = len(session.manifest.table)
+    return Preflight(
+        output_shape=tuple(prediction.logits.shape),
+        n_classes=prediction.logits.shape[1],
+        n_tried=len(rows),
+        accuracy=accuracy,
+        chance=chance,
+        reconstruction_error=error,
+        seconds_per_sample=seconds,
+        estimated_seconds=seconds * n_samples / session.config.execution.workers,
+        bytes_per_sample=n_bytes,
+        warnings=tuple(_warnings(prediction, accuracy, chance, len(rows), error)),
+    )
+
+
+def _read_handful(session: AuditSession) -> tuple[list[int], Tensor]:
+    n_samples = len(session.manifest.table)
+    wanted = np.unique(np.linspace(0, n_samples - 1, min(_HANDFUL, n_samples)).astype(int))
+    rows, signals, failures = [], [], []
+    for row in wanted.tolist():
+        sample = session.reader.read(row)
+        if sample.signal is None:
+            failures.append(sample.detail)
+        else:
+            rows.append(row)
+            signals.append(sample.signal)
+    if not signals:
+        raise DatasetError(
+            f"none of {len(wanted)} samples tried can be read; the first says: {failures[0]}"
+        )
+    return rows, torch.from_numpy(np.stack(signals)).to(session.device)
+
+
+def _check_labels(session: AuditSession, prediction: Prediction) -> None:
+    n_classes = prediction.logits.shape[1]
+    labels = session.manifest.table["label"].dropna()
+    column = session.config.attribution.target_column
+    if column is not None and column >= n_classes:
+        raise ModelError(
+            f"attribution.target_column is {column}, but the model has {n_classes} classes"
+        )
+    if len(labels) and int(labels.max()) >= n_classes:
+        raise ModelError(
+            f"labels go up to {int(labels.max())}, but the model's output has shape "
+            f"{tuple(prediction.logits.shape)}: {n_classes} classes, 0 to {n_classes - 1}. Give "
+            "dataset.class_map the model's class indices, or choose the model these labels "
+            "belong to."
+        )
+
+
+def _reconstruction_error(session: AuditSession, signal: Tensor) -> float:
+    rebuilt = reconstruct(decompose(signal, session.layout.basis))
+    spread = float(signal.max() - signal.min()) or 1.0
+    error = float((rebuilt - signal).abs().max()) / spread
+    if error > _LOSSLESS:
+        raise ModelError(
+            f"basis: transform and inverse of '{session.layout.basis.wavelet}' lose {error:.1e} of "
+            f"the range at size {session.layout.space}; at most {_LOSSLESS:.0e} is accepted. "
+            "Choose another wavelet."
+        )
+    return error
+
+
+def _time_explanation(
+    session: AuditSession, rows: list[int], signal: Tensor, prediction: Prediction
+) -> tuple[float, int]:
+    """Seconds and bytes per sample of a short probe, scaled to the configured passes."""
+    config = session.config
+    batch = signal[: config.execution.max_batch]
+    targets = _probe_targets(session, rows, prediction)[: len(batch)]
+    ids = [f"preflight-{row}" for row in rows][: len(batch)]
+    probe = _probe_config(session)
+    before = _memory(session.device)
+    try:
+        explain(probe, session.model, session.layout, batch[:1], targets[:1], ids[:1], 1)
+        begin = time.perf_counter()
+        explain(
+            probe, session.model, session.layout, batch, targets, ids, config.execution.max_batch
+        )
+    except (ValueError, RuntimeError) as error:
+        raise ModelError(f"attribution fails on the first batch: {error}") from error
+    elapsed = time.perf_counter() - begin
+    per_pass = elapsed / (len(batch) * backward_passes_per_sample(probe))
+    n_bytes = max(0, _memory(session.device) - before) // len(batch)
+    return per_pass * backward_passes_per_sample(config), n_bytes
+
+
+def _probe_config(session: AuditSession) -> Any:
+    attribution = session.config.attribution
+    short = attribution.model_copy(
+        update={
+            "smoothgrad": attribution.smoothgrad.model_copy(update={"n_samples": 2}),
+            "integrated_gradients": attribution.integrated_gradients.model_copy(
+                update={"n_steps": 2}
+            ),
+        }
+    )
+    return session.config.model_copy(update={"attribution": short})
+
+
+def _probe_targets(session: AuditSession, rows: list[int], prediction: Prediction) -> Tensor:
+    if session.config.attribution.target == "label":
+        labels = session.manifest.table["label"].iloc[rows]
+        return torch.tensor(labels.astype("int64").to_numpy())
+    return prediction.predicted
+
+
+def _accuracy(
+    session: AuditSession, rows: list[int], prediction: Prediction
+) -> tuple[float | None, float]:
+    n_classes = prediction.logits.shape[1]
+    labels = session.manifest.table["label"].iloc[rows]
+    known = labels.notna().to_numpy(dtype=bool)
+    if not known.any():
+        return None, 1 / n_classes
+    predicted = prediction.predicted.numpy()[known]
+    return float((predicted == labels[known].to_numpy(dtype="int64")).mean()), 1 / n_classes
+
+
+def _warnings(
+    prediction: Prediction, accuracy: float | None, chance: float, n_tried: int, error: float
+) -> list[str]:
+    warnings = []
+    if not bool(prediction.finite.all()):
+        warnings.append("the model's output is not finite for some samples")
+    if accuracy is not None and n_tried >= 8 and accuracy <= 2 * chance:
+        warnings.append(
+            f"accuracy on {n_tried} samples is {accuracy:.2f}, near chance ({chance:.3f}): are the "
+            "labels the model's class indices, and is the preprocessing the model's?"
+        )
+    if error > _LOSSLESS / 10:
+        warnings.append(f"transform and inverse lose {error:.1e} of the range")
+    return warnings
+
+
+def _memory(device: torch.device) -> int:
+    if device.type == "cuda":
+        return int(torch.cuda.max_memory_allocated(device))
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return peak if sys.platform == "darwin" else peak * 1024
