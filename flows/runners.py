@@ -18,7 +18,7 @@ def task_runner(execution: ExecutionConfig) -> TaskRunner[Any]:
         ConfigError: If Dask is asked for and not installed.
     """
     if execution.runner == "threads":
-        return ThreadPoolTaskRunner(max_workers=execution.workers)  # type: ignore[no-any-return]
+        return ThreadPoolTaskRunner(max_workers=execution.workers)
     if execution.runner == "processes":
         return ProcessPoolTaskRunner(max_workers=execution.workers)
     return _dask_runner(execution)
@@ -52,6 +52,6 @@ def _dask_runner(execution: ExecutionConfig) -> TaskRunner[Any]:
             "execution.runner is dask, which needs the extra: pip install 'wam-audit[dask]'"
         ) from error
     if execution.dask_address is not None:
-        return DaskTaskRunner(address=execution.dask_address)  # type: ignore[no-any-return]
+        return DaskTaskRunner(address=execution.dask_address)
     cluster = {"n_workers": execution.workers, "threads_per_worker": 1, "dashboard_address": None}
-    return DaskTaskRunner(cluster_kwargs=cluster)  # type: ignore[no-any-return]
+    return DaskTaskRunner(cluster_kwargs=cluster)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import logging
 import signal
 import sys
 from collections.abc import Iterator
@@ -39,7 +38,6 @@ def run_audit(config: AuditConfig, *, fresh: bool = False, quiet: bool = False) 
     from flows.audit import audit
     from flows.presentation import on_progress
 
-    _silence_tracebacks()
     clear_stop()
     with _stop_on_signals(console), _progress_bar(console) as (progress, listener):
         stop_listening = on_progress(listener)
@@ -185,15 +183,6 @@ def _stop_on_signals(console: Console) -> Iterator[None]:
             signal.signal(number, handler)
 
 
-def _silence_tracebacks() -> None:
-    """Prefect prints a traceback for every exception; ours are messages, and are shown once."""
-    for name in ("prefect", "prefect.flow_runs", "prefect.task_runs", "flows", "tasks", "wam_core"):
-        logger = logging.getLogger(name)
-        for handler in list(logger.handlers):
-            if "Console" in type(handler).__name__:
-                logger.removeHandler(handler)
-
-
 def _interrupted() -> IncompleteAuditError:
     return IncompleteAuditError(
         "interrupted; every shard with a receipt is safe. Run the same command again to continue."
@@ -207,7 +196,7 @@ def _unforeseen(error: Exception) -> AuditError:
     log.write_text("".join(traceback.format_exception(error)), encoding="utf-8")
     print(f"details are in {log.resolve()}", file=sys.stderr)
     return IncompleteAuditError(
-        f"{type(error).__name__}: {error}. Every shard with a receipt is safe; run the same command "
-        "again to continue. If it fails again at the same place, this is a defect: report it with "
-        f"{log}."
+        f"{type(error).__name__}: {error}. Every shard with a receipt is safe; run the same "
+        "command again to continue. If it fails again at the same place, this is a defect: report "
+        f"it with {log}."
     )

@@ -93,6 +93,11 @@ class PreprocessingConfig(Frozen):
     crop: PositiveInt | tuple[PositiveInt, PositiveInt] | None = Field(
         None, description="Centre crop: side, or (height, width)."
     )
+    size: tuple[PositiveInt, ...] | None = Field(
+        None,
+        description="Size of the input where samples have it already: nothing is resized or "
+        "cropped. (samples), (height, width) or (depth, height, width).",
+    )
     interpolation: Literal["nearest", "bilinear", "bicubic", "lanczos"] | None = None
     channels: PositiveInt | None = Field(
         None, description="Channels of the input; grey images are repeated, colour averaged for 1."

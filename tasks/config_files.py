@@ -131,8 +131,9 @@ def _suggestion(location: tuple[str | int, ...]) -> str:
     for part in location[:-1]:
         field = model.model_fields.get(str(part)) if model else None
         annotation = field.annotation if field else None
-        is_section = isinstance(annotation, type) and issubclass(annotation, BaseModel)
-        model = annotation if is_section else None
+        model = None
+        if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+            model = annotation
     known = list(model.model_fields) if model else []
     close = difflib.get_close_matches(str(location[-1]), known, n=1)
     if close:

@@ -37,6 +37,7 @@ class StoredAudit:
     audit: dict[str, Any]
     config: AuditConfig
     manifest: Manifest
+    preprocessing: Preprocessing
     reader: SampleReader
 
     @classmethod
@@ -54,7 +55,7 @@ class StoredAudit:
         manifest = build_manifest(config.dataset)
         preprocessing = Preprocessing.model_validate(audit["preprocessing"])
         reader = SampleReader(config.dataset, manifest, preprocessing)
-        return cls(folder, audit, config, manifest, reader)
+        return cls(folder, audit, config, manifest, preprocessing, reader)
 
     def row_of(self, sample_id: str) -> int:
         """Manifest row of a sample.
@@ -104,8 +105,7 @@ class StoredAudit:
         store = CoefficientStore(self.folder)
         if sample["status"] != "ok" or not self.config.store.coefficients:
             return {}, {}
-        space = tuple(self.reader.preprocessing.spatial_shape)
-        layout = basis_layout(self.config, space)
+        layout = basis_layout(self.config, self.preprocessing.spatial_shape)
         signal = torch.from_numpy(self.reader.read(row).signal)[None]
         maps: dict[str, dict[str, Any]] = {}
         reconstructions: dict[str, Any] = {}
@@ -158,9 +158,10 @@ def choose_gallery(samples: pd.DataFrame, size: int, seed: int) -> list[int]:
 
 def _shares(levels: pd.DataFrame, methods: set[str]) -> dict[str, dict[str, float]]:
     shares: dict[str, dict[str, float]] = {}
-    for row in levels.dropna(subset=["share"]).itertuples():
-        if row.method in methods:
-            shares.setdefault(str(row.method), {})[str(row.level)] = float(row.share)
+    known = levels.dropna(subset=["share"])
+    for method, level, share in zip(known["method"], known["level"], known["share"], strict=True):
+        if method in methods:
+            shares.setdefault(str(method), {})[str(level)] = float(share)
     return shares
 
 

@@ -75,7 +75,7 @@ def preflight(session: AuditSession) -> Preflight:
             f"the model cannot take a batch of shape {tuple(signal.shape)}: {error}"
         ) from error
     _check_labels(session, prediction)
-    error = _reconstruction_error(session, signal)
+    loss = _reconstruction_error(session, signal)
     seconds, n_bytes = _time_explanation(session, rows, signal, prediction)
     accuracy, chance = _accuracy(session, rows, prediction)
     n_samples = len(session.manifest.table)
@@ -85,11 +85,11 @@ def preflight(session: AuditSession) -> Preflight:
         n_tried=len(rows),
         accuracy=accuracy,
         chance=chance,
-        reconstruction_error=error,
+        reconstruction_error=loss,
         seconds_per_sample=seconds,
         estimated_seconds=seconds * n_samples / session.config.execution.workers,
         bytes_per_sample=n_bytes,
-        warnings=tuple(_warnings(prediction, accuracy, chance, len(rows), error)),
+        warnings=tuple(_warnings(prediction, accuracy, chance, len(rows), loss)),
     )
 
 

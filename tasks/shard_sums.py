@@ -179,7 +179,8 @@ def _values_by_sample(
             values[Variable(name, str(method))] = _aligned(by_sample[column], index)
     keys = usable[["sample_index", "method"]]
     usable_levels = levels.merge(keys, on=["sample_index", "method"])
-    for (method, level), rows in usable_levels.groupby(["method", "level"], sort=True):
+    for key, rows in usable_levels.groupby(["method", "level"], sort=True):
+        method, level = key if isinstance(key, tuple) else (key, "")
         by_sample = rows.set_index("sample_index")
         for column, name in LEVEL_METRICS.items():
             aligned = _aligned(by_sample[column], index)
@@ -189,7 +190,8 @@ def _values_by_sample(
 
 
 def _aligned(series: pd.Series, index: pd.Index) -> FloatArray:
-    return series.reindex(index).astype("Float64").to_numpy(dtype=np.float64, na_value=np.nan)
+    aligned = series.reindex(index).astype("Float64")
+    return np.asarray(aligned.to_numpy(dtype=np.float64, na_value=np.nan))
 
 
 def _with_correct_subsets(
@@ -236,7 +238,9 @@ def _accuracy(samples: pd.DataFrame) -> tuple[int, int]:
 
 def _class_accuracy(samples: pd.DataFrame) -> AccuracyCounts:
     judged = samples.dropna(subset=["correct", "label", "class_name"])
-    return {
-        (int(label), str(name)): (int(rows["correct"].sum()), len(rows))
-        for (label, name), rows in judged.groupby(["label", "class_name"], sort=True)
-    }
+    counts: AccuracyCounts = {}
+    rows = zip(judged["label"], judged["class_name"], judged["correct"], strict=True)
+    for label, name, is_correct in rows:
+        correct, total = counts.get((int(label), str(name)), (0, 0))
+        counts[int(label), str(name)] = (correct + bool(is_correct), total + 1)
+    return counts

@@ -1,0 +1,105 @@
+"""The manifest: which samples are audited, in which order, with a digest over all of them."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+
+import pandas as pd
+
+from tasks.config import DatasetConfig
+from tasks.datasets.arrays import list_arrays
+from tasks.datasets.folder import list_folder
+from tasks.datasets.huggingface import list_huggingface
+from tasks.datasets.listing import ANNOTATIONS, Listing
+from tasks.datasets.selection import select_rows
+from tasks.datasets.table import list_table
+from tasks.datasets.webdataset import list_webdataset
+from tasks.errors import DatasetError
+
+COLUMNS = ("sample_id", "source", "label", "fingerprint", *ANNOTATIONS)
+
+
+@dataclass(frozen=True)
+class Manifest:
+    """The samples of an audit.
+
+    Attributes:
+        table: One row per sample, RangeIndex: sample_id (unique), source (where the sample
+            stands below the root), label (Int64), fingerprint, group, fold, split.
+        class_names: By class index, where names are known.
+        digest: SHA-256 over the ordered (sample_id, source, label, fingerprint).
+        sample_ids_digest: SHA-256 over the ordered ids.
+        description: One line for humans, with the class map.
+    """
+
+    table: pd.DataFrame
+    class_names: tuple[str, ...] | None
+    digest: str
+    sample_ids_digest: str
+    description: str
+
+
+_LISTINGS: dict[str, Callable[[DatasetConfig], Listing]] = {
+    "folder": list_folder,
+    "table": list_table,
+    "arrays": list_arrays,
+    "huggingface": list_huggingface,
+    "webdataset": list_webdataset,
+}
+
+
+def build_manifest(config: DatasetConfig) -> Manifest:
+    """List the source, select, and fingerprint what is left.
+
+    A file that is missing stays a row: its fingerprint is `missing`, and reading it gives a
+    sample with the status `decode_error`.
+
+    Raises:
+        DatasetError: If the source, a column, a label or a path is wrong, ids are not unique, or
+            no sample is left.
+    """
+    _refuse_unused_settings(config)
+    listing = _LISTINGS[config.kind](config)
+    table, selection = select_rows(listing, config)
+    marks = listing.fingerprints(table["source"].tolist())
+    table["fingerprint"] = pd.array(marks, dtype="string")
+    table = table[list(COLUMNS)]
+    lost = marks.count("missing") + marks.count("unreadable")
+    return Manifest(
+        table=table,
+        class_names=listing.class_names,
+        digest=_digest(_rows(table)),
+        sample_ids_digest=_digest([sample_id] for sample_id in table["sample_id"]),
+        description="; ".join(
+            [listing.summary, selection, *([f"{lost} missing or unreadable"] if lost else [])]
+        ),
+    )
+
+
+def _refuse_unused_settings(config: DatasetConfig) -> None:
+    for setting, kind, advice in (
+        ("manifest", "table", "Use kind: table to read it, or remove it."),
+        ("split", "huggingface", "Use where: {split: …} with a split_column."),
+    ):
+        if getattr(config, setting) is not None and config.kind != kind:
+            raise DatasetError(
+                f"dataset.{setting} belongs to dataset.kind: {kind}, but the kind is "
+                f"{config.kind}. {advice}"
+            )
+
+
+def _rows(table: pd.DataFrame) -> Iterable[list[object]]:
+    for sample_id, source, label, mark in zip(
+        table["sample_id"], table["source"], table["label"], table["fingerprint"], strict=True
+    ):
+        yield [sample_id, source, None if label is pd.NA else int(label), mark]
+
+
+def _digest(rows: Iterable[list[object]]) -> str:
+    digest = hashlib.sha256()
+    for row in rows:
+        digest.update(json.dumps(row, separators=(",", ":")).encode() + b"\n")
+    return digest.hexdigest()
