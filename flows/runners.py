@@ -38,7 +38,7 @@ def with_worker_device(config: AuditConfig) -> AuditConfig:
     n_devices = torch.cuda.device_count()
     if n_devices == 0:
         return config
-    identity = multiprocessing.current_process()._identity  # type: ignore[attr-defined]
+    identity = multiprocessing.current_process()._identity
     number = (identity[0] - 1) % n_devices if identity else 0
     chosen = execution.model_copy(update={"device": f"cuda:{number}"})
     return config.model_copy(update={"execution": chosen})

@@ -18,6 +18,7 @@ import pandas as pd
 
 from tasks.config import AuditConfig
 from tasks.headline import write_headline
+from tasks.identity import AUDIT_FILE
 from tasks.shard_sums import CLASS_METRICS, ShardSums, merge_all, sum_partition
 from tasks.store import AuditFolder, Receipt, Shard
 from tasks.store.receipts import total_statuses
@@ -80,7 +81,7 @@ def summarise(
             "backward": sum(receipt.n_backward for receipt in receipts.values()),
         },
     }
-    record["headline"] = write_headline(config, record)
+    record["headline"] = write_headline(config, record, _element(folder))
     return Summary(record, _per_class(config, sums))
 
 
@@ -135,6 +136,11 @@ def _meta(table: str, columns: list[str]) -> pd.DataFrame:
     empty = SCHEMAS[table].empty_table().to_pandas()
     converted: pd.DataFrame = empty[columns].convert_dtypes(dtype_backend="numpy_nullable")
     return converted
+
+
+def _element(folder: AuditFolder) -> str:
+    input_shape = folder.read_json(AUDIT_FILE)["preprocessing"]["input_shape"]
+    return {2: "samples", 3: "pixels"}.get(len(input_shape), "voxels")
 
 
 def _counts(receipts: dict[int, Receipt]) -> dict[str, int]:

@@ -13,8 +13,14 @@ _METHOD_NAMES = {
 }
 
 
-def write_headline(config: AuditConfig, summary: dict[str, Any]) -> list[str]:
-    """Sentences for the terminal, the report and MLflow, from the summary alone."""
+def write_headline(
+    config: AuditConfig, summary: dict[str, Any], element: str = "samples"
+) -> list[str]:
+    """Sentences for the terminal, the report and MLflow, from the summary alone.
+
+    Args:
+        element: What a signal is sampled in: samples, pixels or voxels.
+    """
     percent = round(100 * config.analyses.intervals.confidence)
     sentences = [_coverage(summary)]
     accuracy = _find(summary, "accuracy/top1", {})
@@ -24,7 +30,7 @@ def write_headline(config: AuditConfig, summary: dict[str, Any]) -> list[str]:
             f"n = {accuracy['n']})."
         )
     for method, name in _METHOD_NAMES.items():
-        sentences += _reliance(config, summary, method, name)
+        sentences += _reliance(config, summary, method, name, element)
     sentences += _trust(config, summary)
     return sentences
 
@@ -43,7 +49,9 @@ def _coverage(summary: dict[str, Any]) -> str:
     return f"{sentence}; left out and counted: {listed}."
 
 
-def _reliance(config: AuditConfig, summary: dict[str, Any], method: str, name: str) -> list[str]:
+def _reliance(
+    config: AuditConfig, summary: dict[str, Any], method: str, name: str, element: str
+) -> list[str]:
     fine = _find(summary, "reliance/fine_share", {"method": method})
     centroid = _find(summary, "reliance/scale_centroid", {"method": method})
     if fine is None or centroid is None:
@@ -61,13 +69,13 @@ def _reliance(config: AuditConfig, summary: dict[str, Any], method: str, name: s
     )
     level = top["labels"]["level"]
     where = (
-        f"the approximation (structures above {2**config.basis.levels} samples)"
+        f"the approximation (structures above {2**config.basis.levels} {element})"
         if level == "approximation"
-        else f"level {level} (structures of {2 ** (level - 1)} to {2**level} samples)"
+        else f"level {level} (structures of {2 ** (level - 1)} to {2**level} {element})"
     )
     return [
         f"By {name}, {_with_interval(fine, 2)} of the importance lies in structures of 1 to "
-        f"{2**fine_levels} samples (levels 1 to {fine_levels}); the largest share of one level, "
+        f"{2**fine_levels} {element} (levels 1 to {fine_levels}); the largest share of one level, "
         f"{_with_interval(top, 2)}, lies in {where}; the scale centroid is "
         f"{_with_interval(centroid, 2)} octaves (low is fine; n = {fine['n']})."
     ]
@@ -83,8 +91,9 @@ def _trust(config: AuditConfig, summary: dict[str, Any]) -> list[str]:
     ]
     if errors:
         sentences.append(
-            f"The Monte-Carlo error of one sample's share of a level is at most {max(errors):.3f} "
-            f"on average, with {config.attribution.smoothgrad.n_samples} draws."
+            f"With {config.attribution.smoothgrad.n_samples} draws, the Monte-Carlo error of one "
+            f"sample's share of a level is {max(errors):.1e} on average at most (absolute "
+            "aggregate)."
         )
     gap = _find(summary, "attribution/completeness_gap", {"quantile": "median"})
     if gap:

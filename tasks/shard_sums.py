@@ -173,19 +173,19 @@ def _values_by_sample(
     """One array over the shard's samples per variable; NaN where a sample has no value."""
     usable = attributions[attributions["status"] == "ok"]
     values: dict[Variable, FloatArray] = {}
-    for method, rows in usable.groupby("method", sort=True):
+    for group, rows in usable.groupby("method", sort=True):
         by_sample = rows.set_index("sample_index")
         for column, name in SAMPLE_METRICS.items():
-            values[Variable(name, str(method))] = _aligned(by_sample[column], index)
+            values[Variable(name, str(group))] = _aligned(by_sample[column], index)
     keys = usable[["sample_index", "method"]]
     usable_levels = levels.merge(keys, on=["sample_index", "method"])
     for key, rows in usable_levels.groupby(["method", "level"], sort=True):
-        method, level = key if isinstance(key, tuple) else (key, "")
+        method, level = map(str, key)  # type: ignore[arg-type]
         by_sample = rows.set_index("sample_index")
         for column, name in LEVEL_METRICS.items():
             aligned = _aligned(by_sample[column], index)
             if not np.isnan(aligned).all():
-                values[Variable(name, str(method), str(level))] = aligned
+                values[Variable(name, method, level)] = aligned
     return values
 
 
