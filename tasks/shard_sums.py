@@ -180,7 +180,7 @@ def _values_by_sample(
     keys = usable[["sample_index", "method"]]
     usable_levels = levels.merge(keys, on=["sample_index", "method"])
     for key, rows in usable_levels.groupby(["method", "level"], sort=True):
-        method, level = map(str, key)  # type: ignore[arg-type]
+        method, level = map(str, key)
         by_sample = rows.set_index("sample_index")
         for column, name in LEVEL_METRICS.items():
             aligned = _aligned(by_sample[column], index)
