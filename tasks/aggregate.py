@@ -15,8 +15,10 @@ import dask
 import dask.dataframe as dd
 import numpy as np
 import pandas as pd
+import pyarrow as pa
 
 from tasks.config import AuditConfig
+from tasks.errors import StoreError
 from tasks.headline import write_headline
 from tasks.identity import AUDIT_FILE
 from tasks.shard_sums import CLASS_METRICS, ShardSums, merge_all, sum_partition
@@ -67,12 +69,13 @@ def summarise(
         *_mean_metrics(config, sums),
         *_completeness_metrics(config, folder, done),
     ]
+    audit = folder.read_json(AUDIT_FILE)
     counts = _counts(receipts)
     n_planned = shards[-1].stop if shards else 0
     record = {
         "schema_version": 1,
         "name": config.name,
-        "digest": config.digest(),
+        "digest": audit["digest"],
         "complete": len(done) == len(shards),
         "counts": {"samples": n_planned} | counts | _missing(n_planned, counts),
         "metrics": metrics,
@@ -81,7 +84,7 @@ def summarise(
             "backward": sum(receipt.n_backward for receipt in receipts.values()),
         },
     }
-    record["headline"] = write_headline(config, record, _element(folder))
+    record["headline"] = write_headline(config, record, _element(audit))
     return Summary(record, _per_class(config, sums))
 
 
@@ -129,7 +132,13 @@ def _lazy_table(folder: AuditFolder, table: str, done: list[Shard]) -> Any:
 
 
 def _read_parquet(path: str, columns: list[str]) -> pd.DataFrame:
-    return pd.read_parquet(path, columns=columns, dtype_backend="numpy_nullable")
+    try:
+        return pd.read_parquet(path, columns=columns, dtype_backend="numpy_nullable")
+    except (pa.ArrowException, OSError) as error:
+        raise StoreError(
+            f"{path} is damaged: {error}. `wam-audit verify AUDIT --repair` drops the receipts of "
+            "damaged shards; running the audit again computes them anew."
+        ) from error
 
 
 def _meta(table: str, columns: list[str]) -> pd.DataFrame:
@@ -138,8 +147,8 @@ def _meta(table: str, columns: list[str]) -> pd.DataFrame:
     return converted
 
 
-def _element(folder: AuditFolder) -> str:
-    input_shape = folder.read_json(AUDIT_FILE)["preprocessing"]["input_shape"]
+def _element(audit: dict[str, Any]) -> str:
+    input_shape = audit["preprocessing"]["input_shape"]
     return {2: "samples", 3: "pixels"}.get(len(input_shape), "voxels")
 
 

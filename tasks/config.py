@@ -11,15 +11,12 @@ import hashlib
 import json
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, NonNegativeInt, PositiveInt, model_validator
+from pydantic import Field, NonNegativeInt, PositiveInt, model_validator
+
+from tasks.schema import Frozen
+from tasks.volume_config import VolumeConfig
 
 Fraction = Annotated[float, Field(ge=0, le=1)]
-
-
-class Frozen(BaseModel):
-    """Immutable, and refuses keys it does not know."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
 
 class DecodingConfig(Frozen):
@@ -46,6 +43,9 @@ class DatasetConfig(Frozen):
     )
     path_column: str = Field("path", description="Column with each sample's path below root.")
     label_column: str = Field("label", description="Column or key with the class index or name.")
+    target_column: str | None = Field(
+        None, description="Column with the class to explain, for attribution.target: column."
+    )
     id_column: str | None = Field(None, description="Column with unique ids; default: the path.")
     group_column: str | None = Field(
         None, description="Column naming the source (patient, recording): resampled as a whole."
@@ -63,7 +63,11 @@ class DatasetConfig(Frozen):
         None, description="Names by class index: a list, or a CSV file with label and name."
     )
     signal_key: str = Field("image", description="Array, column or file suffix with the signal.")
-    split: str | None = Field(None, description="Split of a Hugging Face dataset.")
+    split: str | None = Field(
+        None,
+        description="Split of a Hugging Face dataset, or of an NPZ file as MedMNIST names arrays: "
+        "val reads val_images and val_labels.",
+    )
     where: dict[str, str | int | float | bool | tuple[str | int | float | bool, ...]] = Field(
         default_factory=dict, description="Keep rows whose column has this value, or one of these."
     )
@@ -76,6 +80,7 @@ class DatasetConfig(Frozen):
         False, description="Samples already have the model's input size: nothing is resized."
     )
     decoding: DecodingConfig = Field(DecodingConfig(), description="Rules for image files.")
+    volume: VolumeConfig | None = Field(None, description="Rules for volumes.")
     fingerprint: Literal["content", "size"] = Field(
         "content", description="What of each file enters the dataset digest."
     )
@@ -197,12 +202,12 @@ class GradientConfig(Frozen):
 class AttributionConfig(Frozen):
     """What is explained, and by which methods."""
 
-    target: Literal["label", "predicted", "column"] = Field(
-        "label", description="Class whose score is explained."
+    target: Literal["label", "predicted", "column", "class"] = Field(
+        "label",
+        description="Class whose score is explained: the label, the predicted one, the one in "
+        "dataset.target_column, or target_class for every sample.",
     )
-    target_column: NonNegativeInt | None = Field(
-        None, description="Class index for target: column."
-    )
+    target_class: NonNegativeInt | None = Field(None, description="Class index for target: class.")
     score: Literal["logit", "log_probability", "margin"] = Field(
         "logit", description="Function of the output whose gradient is taken."
     )
@@ -213,8 +218,8 @@ class AttributionConfig(Frozen):
 
     @model_validator(mode="after")
     def _complete(self) -> AttributionConfig:
-        if (self.target == "column") != (self.target_column is not None):
-            raise ValueError("target: column and target_column belong together; give both or none")
+        if (self.target == "class") != (self.target_class is not None):
+            raise ValueError("target: class and target_class belong together; give both or none")
         if not (
             self.gradient.enabled or self.smoothgrad.enabled or self.integrated_gradients.enabled
         ):
@@ -313,6 +318,15 @@ class AuditConfig(Frozen):
     execution: ExecutionConfig = ExecutionConfig()
     tracking: TrackingConfig = TrackingConfig()
     gates: tuple[GateConfig, ...] = ()
+
+    @model_validator(mode="after")
+    def _has_targets(self) -> AuditConfig:
+        if self.attribution.target == "column" and self.dataset.target_column is None:
+            raise ValueError(
+                "attribution.target is column, so dataset.target_column must name the column with "
+                "each sample's class to explain"
+            )
+        return self
 
     def identity(self) -> dict[str, Any]:
         """The part that decides what is stored: not where it runs, nor where it is published."""

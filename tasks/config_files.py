@@ -1,22 +1,24 @@
-"""Read an audit's configuration: YAML, one `extends`, and `--set` overrides."""
+"""Read a configuration: YAML, one `extends`, and `--set` overrides."""
 
 from __future__ import annotations
 
 import difflib
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import yaml
 from pydantic import BaseModel, ValidationError
 
-from tasks.config import AuditConfig
+from tasks.config import AuditConfig, DatasetConfig
 from tasks.errors import ConfigError
 from tasks.locations import expand
 
+ConfigModel = TypeVar("ConfigModel", bound=BaseModel)
+
 
 def load_config(path: Path, overrides: Sequence[str] = ()) -> AuditConfig:
-    """Read and validate a configuration file.
+    """Read and validate an audit's configuration file.
 
     Args:
         path: YAML file; its `extends` names another one, relative to it.
@@ -25,25 +27,47 @@ def load_config(path: Path, overrides: Sequence[str] = ()) -> AuditConfig:
     Raises:
         ConfigError: If a file or key is wrong; the message names the key, the value and the file.
     """
+    config = validate_config(read_values(path, overrides), where=str(path))
+    dataset = resolve_dataset_files(config.dataset, path.parent)
+    return config.model_copy(update={"dataset": dataset})
+
+
+def read_values(path: Path, overrides: Sequence[str] = ()) -> dict[str, Any]:
+    """The plain data of a file over the one it extends, with overrides applied last.
+
+    Raises:
+        ConfigError: If a file cannot be read, or an override is not YAML.
+    """
     values = _read_with_parents(path, ())
     for override in overrides:
         values = merge(values, parse_override(override))
-    config = validate_config(values, where=str(path))
-    return _resolve_files(config, path.parent)
+    return values
 
 
 def validate_config(values: Mapping[str, Any], where: str) -> AuditConfig:
-    """Validate plain data as a configuration.
+    """Validate plain data as the configuration of an audit.
+
+    Raises:
+        ConfigError: With one line for each wrong key.
+    """
+    return validate_as(AuditConfig, values, f"{where} is not a valid audit configuration")
+
+
+def validate_as(model: type[ConfigModel], values: Mapping[str, Any], complaint: str) -> ConfigModel:
+    """Validate plain data as any part of the schema.
+
+    Args:
+        complaint: First line of the message when it is wrong.
 
     Raises:
         ConfigError: With one line for each wrong key.
     """
     try:
-        return AuditConfig.model_validate(values)
+        return model.model_validate(values)
     except ValidationError as error:
-        lines = [_explain(dict(problem)) for problem in error.errors()]
+        lines = [_explain(dict(problem), model) for problem in error.errors()]
         text = "\n".join(f"  {line}" for line in lines)
-        raise ConfigError(f"{where} is not a valid audit configuration:\n{text}") from error
+        raise ConfigError(f"{complaint}:\n{text}") from error
 
 
 def parse_override(text: str) -> dict[str, Any]:
@@ -114,10 +138,10 @@ def merge(under: Mapping[str, Any], over: Mapping[str, Any]) -> dict[str, Any]:
     return merged
 
 
-def _explain(problem: dict[str, Any]) -> str:
+def _explain(problem: dict[str, Any], root: type[BaseModel]) -> str:
     location = ".".join(str(part) for part in problem["loc"]) or "the file"
     if problem["type"] == "extra_forbidden":
-        return f"{location}: there is no such key{_suggestion(problem['loc'])}"
+        return f"{location}: there is no such key{_suggestion(problem['loc'], root)}"
     if problem["type"] == "missing":
         return f"{location}: is required and missing"
     message = str(problem["msg"]).removeprefix("Value error, ")
@@ -126,8 +150,8 @@ def _explain(problem: dict[str, Any]) -> str:
     return f"{location}: {message}; got {problem.get('input')!r}"
 
 
-def _suggestion(location: tuple[str | int, ...]) -> str:
-    model: type[BaseModel] | None = AuditConfig
+def _suggestion(location: tuple[str | int, ...], root: type[BaseModel]) -> str:
+    model: type[BaseModel] | None = root
     for part in location[:-1]:
         field = model.model_fields.get(str(part)) if model else None
         annotation = field.annotation if field else None
@@ -141,16 +165,14 @@ def _suggestion(location: tuple[str | int, ...]) -> str:
     return f"; known keys are {', '.join(known)}" if known else ""
 
 
-def _resolve_files(config: AuditConfig, folder: Path) -> AuditConfig:
+def resolve_dataset_files(dataset: DatasetConfig, folder: Path) -> DatasetConfig:
     """Manifest and class names may stand below the dataset's root, or beside the configuration."""
     found = {}
     for key in ("manifest", "class_names"):
-        name = getattr(config.dataset, key)
+        name = getattr(dataset, key)
         if not isinstance(name, str) or "://" in name or Path(expand(name)).is_absolute():
             continue
         beside = folder / name
         if beside.is_file():
             found[key] = str(beside.resolve())
-    if not found:
-        return config
-    return config.model_copy(update={"dataset": config.dataset.model_copy(update=found)})
+    return dataset.model_copy(update=found) if found else dataset

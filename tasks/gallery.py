@@ -10,12 +10,13 @@ import pandas as pd
 import torch
 
 from tasks.config import AuditConfig
+from tasks.config_files import validate_config
 from tasks.datasets import Manifest, SampleReader, build_manifest
-from tasks.errors import ConfigError
+from tasks.errors import ConfigError, IdentityError, IncompleteAuditError
 from tasks.identity import AUDIT_FILE, basis_layout
 from tasks.preprocessing import Preprocessing
 from tasks.reporting import SampleExplanation
-from tasks.store import AuditFolder, CoefficientStore, plan_shards
+from tasks.store import AuditFolder, CoefficientStore, completed_shards, plan_shards
 from tasks.store.tables import read_part
 from wam_core.noise import generator
 from wam_core.selection import importance_maps, keep_most_important
@@ -49,10 +50,17 @@ class StoredAudit:
 
         Raises:
             StoreError: If the folder is not an audit's.
+            IdentityError: If the dataset is not the one that was audited.
         """
         audit = folder.read_json(AUDIT_FILE)
-        config = config or AuditConfig.model_validate(audit["config"])
+        config = config or validate_config(audit["config"], where=folder.uri(AUDIT_FILE))
         manifest = build_manifest(config.dataset)
+        if manifest.digest != audit["dataset"]["digest"]:
+            raise IdentityError(
+                f"the dataset at {config.dataset.root} is not the one that {folder.url} describes: "
+                "ids, labels or file contents differ. Bring the data back, or audit what there is "
+                "now with `wam-audit run`."
+            )
         preprocessing = Preprocessing.model_validate(audit["preprocessing"])
         reader = SampleReader(config.dataset, manifest, preprocessing)
         return cls(folder, audit, config, manifest, preprocessing, reader)
@@ -75,9 +83,18 @@ class StoredAudit:
         )
 
     def explanation(self, row: int) -> SampleExplanation:
-        """Everything that pictures one sample."""
+        """Everything that pictures one sample.
+
+        Raises:
+            IncompleteAuditError: If the sample's shard is not finished.
+        """
         size = self.config.store.shard_size
         shard = plan_shards(len(self.manifest.table), size)[row // size]
+        if not completed_shards(self.folder, [shard], self.audit["digest"]):
+            raise IncompleteAuditError(
+                f"row {row} of the manifest stands in shard {shard.index}, which is not finished; "
+                "run the audit again to compute it"
+            )
         sample = read_part(self.folder, "samples", shard).iloc[row - shard.start]
         levels = read_part(self.folder, "levels", shard)
         maps, reconstructions = self._maps(row, sample)

@@ -12,7 +12,7 @@ import torch
 
 from tasks.config import AuditConfig
 from tasks.datasets import Manifest
-from tasks.errors import ConfigError, IdentityError
+from tasks.errors import ConfigError, IdentityError, StoreError
 from tasks.models import LoadedModel
 from tasks.store import AuditFolder
 from wam_core.basis import CoefficientLayout, WaveletBasis, frequency_range
@@ -88,10 +88,25 @@ class AuditIdentity:
 
         Raises:
             IdentityError: If the folder belongs to another audit; names every field that differs.
+            StoreError: If the folder has results, but nothing says whose.
         """
-        if not folder.exists(AUDIT_FILE):
-            folder.write_json(AUDIT_FILE, self.record)
+        if folder.exists(AUDIT_FILE):
+            self.check(folder)
             return
+        if folder.names("receipts", ".json"):
+            raise StoreError(
+                f"{folder.url} has finished shards but no {AUDIT_FILE}, so nothing says which data "
+                "and weights they belong to. Put the file back, or run with --fresh to discard "
+                "what the folder has."
+            )
+        folder.write_json(AUDIT_FILE, self.record)
+
+    def check(self, folder: AuditFolder) -> None:
+        """Compare the identity with the one in the folder.
+
+        Raises:
+            IdentityError: If they differ; names every field that does.
+        """
         stored = folder.read_json(AUDIT_FILE)
         differences = [
             f"  {meaning}: the folder has {_at(stored, path)!r}, this run has "

@@ -13,7 +13,7 @@ from tasks.config_files import merge, parse_override, validate_config
 from tasks.errors import EXIT_DAMAGED, EXIT_DONE, EXIT_INCOMPLETE, ConfigError
 from tasks.identity import AUDIT_FILE
 from tasks.store import AuditFolder, Shard, completed_shards, plan_shards
-from tasks.store.receipts import damaged_files, read_receipt, total_statuses
+from tasks.store.receipts import damaged_files, drop_receipt, read_receipt, total_statuses
 
 
 def existing_folder(url: str) -> AuditFolder:
@@ -38,15 +38,24 @@ def recorded_config(folder: AuditFolder, overrides: Sequence[str] = ()) -> Audit
         ConfigError: If an override is wrong.
     """
     values = folder.read_json(AUDIT_FILE)["config"]
+    recorded = validate_config(values, where=folder.uri(AUDIT_FILE))
     for override in overrides:
         values = merge(values, parse_override(override))
-    return validate_config(values, where=folder.uri(AUDIT_FILE))
+    config = validate_config(values, where=folder.uri(AUDIT_FILE))
+    changed = _changed_keys(recorded.identity(), config.identity()) - {"dataset.root"}
+    if changed:
+        raise ConfigError(
+            f"--set changes what was computed ({', '.join(sorted(changed))}), which a finished "
+            "audit cannot; run another audit. Places (dataset.root, tracking), execution and gates "
+            "may be set."
+        )
+    return config
 
 
 def audit_status(folder: AuditFolder) -> dict[str, Any]:
     """How far an audit is, from its receipts."""
-    audit, config, shards = _opened(folder)
-    receipts = completed_shards(folder, shards, config.digest())
+    audit, shards = _opened(folder)
+    receipts = completed_shards(folder, shards, audit["digest"])
     seconds = [sum(receipt.seconds.values()) for receipt in receipts.values()]
     missing = len(shards) - len(receipts)
     mean_seconds = sum(seconds) / len(seconds) if seconds else None
@@ -81,29 +90,38 @@ def describe_status(state: dict[str, Any]) -> str:
     return "\n".join(lines)
 
 
-def verify_files(folder: AuditFolder) -> dict[str, Any]:
-    """Compare every file with the checksum in its shard's receipt."""
-    _, config, shards = _opened(folder)
+def verify_files(folder: AuditFolder, *, repair: bool = False) -> dict[str, Any]:
+    """Compare every file with the checksum in its shard's receipt.
+
+    Args:
+        repair: Drop the receipts of damaged shards, so that the next run computes them anew.
+    """
+    audit, shards = _opened(folder)
     damaged: list[dict[str, Any]] = []
     missing: list[int] = []
     n_files = 0
     for shard in shards:
         receipt = read_receipt(folder, shard)
-        if receipt is None or receipt.config_digest != config.digest():
+        if receipt is None or receipt.config_digest != audit["digest"]:
             missing.append(shard.index)
             continue
         n_files += len(receipt.files)
+        names = damaged_files(folder, receipt)
         damaged += [
             {"shard": shard.index, "file": name, "samples": [shard.start, shard.stop]}
-            for name in damaged_files(folder, receipt)
+            for name in names
         ]
-    code = EXIT_DAMAGED if damaged else EXIT_INCOMPLETE if missing else EXIT_DONE
+        if names and repair:
+            drop_receipt(folder, shard)
+            missing.append(shard.index)
+    code = EXIT_INCOMPLETE if missing else EXIT_DONE
     return {
         "folder": folder.url,
         "n_files": n_files,
         "damaged": damaged,
+        "repaired": repair,
         "missing_shards": missing,
-        "exit_code": code,
+        "exit_code": EXIT_DAMAGED if damaged and not repair else code,
     }
 
 
@@ -112,11 +130,16 @@ def describe_verification(found: dict[str, Any]) -> str:
     lines = [f"{found['n_files']} files checked, {len(found['damaged'])} damaged"]
     lines += [
         f"damaged: {entry['file']} (shard {entry['shard']}, samples {entry['samples'][0]} to "
-        f"{entry['samples'][1] - 1}); delete receipts/{entry['shard']:06d}.json and run again"
+        f"{entry['samples'][1] - 1})"
         for entry in found["damaged"]
     ]
+    if found["damaged"] and not found["repaired"]:
+        lines.append(
+            "`wam-audit verify AUDIT --repair` drops the receipts of damaged shards; running the "
+            "audit again computes them anew"
+        )
     if found["missing_shards"]:
-        lines.append(f"{len(found['missing_shards'])} shards have no receipt yet; run again")
+        lines.append(f"{len(found['missing_shards'])} shards have no receipt; run again")
     return "\n".join(lines)
 
 
@@ -142,7 +165,19 @@ def picture_sample(folder: AuditFolder, sample_id: str, output: Path | None = No
     return path
 
 
-def _opened(folder: AuditFolder) -> tuple[dict[str, Any], AuditConfig, list[Shard]]:
+def _opened(folder: AuditFolder) -> tuple[dict[str, Any], list[Shard]]:
+    """The record and the shards. The digest is the recorded one: a later version of wam-audit may
+    know more settings, and so compute another.
+    """
     audit = folder.read_json(AUDIT_FILE)
-    config = AuditConfig.model_validate(audit["config"])
-    return audit, config, plan_shards(audit["dataset"]["n_samples"], config.store.shard_size)
+    shard_size = audit["config"]["store"]["shard_size"]
+    return audit, plan_shards(audit["dataset"]["n_samples"], shard_size)
+
+
+def _changed_keys(before: Any, after: Any, prefix: str = "") -> set[str]:
+    if isinstance(before, dict) and isinstance(after, dict):
+        changed = set()
+        for key in before.keys() | after.keys():
+            changed |= _changed_keys(before.get(key), after.get(key), f"{prefix}.{key}")
+        return changed
+    return set() if before == after else {prefix.removeprefix(".")}

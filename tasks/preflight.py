@@ -114,14 +114,16 @@ def _read_handful(session: AuditSession) -> tuple[list[int], Tensor]:
 def _check_labels(session: AuditSession, prediction: Prediction) -> None:
     n_classes = prediction.logits.shape[1]
     labels = session.manifest.table["label"].dropna()
-    column = session.config.attribution.target_column
-    if column is not None and column >= n_classes:
+    chosen = session.config.attribution.target_class
+    if chosen is not None and chosen >= n_classes:
         raise ModelError(
-            f"attribution.target_column is {column}, but the model has {n_classes} classes"
+            f"attribution.target_class is {chosen}, but the model has {n_classes} classes"
         )
-    if len(labels) and int(labels.max()) >= n_classes:
+    targets = session.manifest.table["target"].dropna()
+    largest = max([int(values.max()) for values in (labels, targets) if len(values)], default=0)
+    if largest >= n_classes:
         raise ModelError(
-            f"labels go up to {int(labels.max())}, but the model's output has shape "
+            f"labels go up to {largest}, but the model's output has shape "
             f"{tuple(prediction.logits.shape)}: {n_classes} classes, 0 to {n_classes - 1}. Give "
             "dataset.class_map the model's class indices, or choose the model these labels "
             "belong to."
@@ -147,7 +149,8 @@ def _time_explanation(
     """Seconds and bytes per sample of a short probe, scaled to the configured passes."""
     config = session.config
     batch = signal[: config.execution.max_batch]
-    targets = _probe_targets(session, rows, prediction)[: len(batch)]
+    # Which class is explained does not change the cost.
+    targets = prediction.predicted[: len(batch)]
     ids = [f"preflight-{row}" for row in rows][: len(batch)]
     probe = _probe_config(session)
     before = _memory(session.device)
@@ -176,13 +179,6 @@ def _probe_config(session: AuditSession) -> Any:
         }
     )
     return session.config.model_copy(update={"attribution": short})
-
-
-def _probe_targets(session: AuditSession, rows: list[int], prediction: Prediction) -> Tensor:
-    if session.config.attribution.target == "label":
-        labels = session.manifest.table["label"].iloc[rows]
-        return torch.tensor(labels.astype("int64").to_numpy())
-    return prediction.predicted
 
 
 def _accuracy(

@@ -57,7 +57,7 @@ def write_results(folder: AuditFolder, config: AuditConfig | None = None) -> Out
     stored = StoredAudit.open(folder, config)
     config = stored.config
     shards = plan_shards(len(stored.manifest.table), config.store.shard_size)
-    receipts = completed_shards(folder, shards, config.digest())
+    receipts = completed_shards(folder, shards, stored.audit["digest"])
     summary = summarise(config, folder, shards, receipts)
     folder.write_json("summary.json", summary.record)
     results = judge(
@@ -111,7 +111,7 @@ def _publication(
     folder, summary = outcome.folder, outcome.summary
     return Publication(
         name=config.name,
-        digest=config.digest(),
+        digest=audit["digest"],
         experiment=config.tracking.experiment,
         params=flat_settings(config.identity()),
         tags=_tags(folder, config, audit, outcome),

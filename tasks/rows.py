@@ -39,6 +39,12 @@ class ShardRows:
     ) -> None:
         self.config, self.layout = config, layout
         self._class_names = manifest.class_names
+        targets = manifest.table["target"].iloc[shard.start : shard.stop]
+        self._target_column = {
+            row: int(target)
+            for row, target in zip(range(shard.start, shard.stop), targets, strict=True)
+            if not pd.isna(target)
+        }
         self._samples = {
             row: self._new_sample(manifest, row) for row in range(shard.start, shard.stop)
         }
@@ -72,7 +78,7 @@ class ShardRows:
                 self._mark(row, "nonfinite", "the model's output is not finite")
                 continue
             predicted = int(prediction.predicted[index])
-            label, target = sample["label"], self._target(sample["label"], predicted)
+            label, target = sample["label"], self._target(sample, predicted)
             probabilities = prediction.probabilities[index]
             n_classes = len(probabilities)
             sample |= {
@@ -124,9 +130,14 @@ class ShardRows:
             return None if label is None else str(int(label))
         return self._class_names[int(label)]
 
-    def _target(self, label: object, predicted: int) -> object:
+    def _target(self, sample: Row, predicted: int) -> object:
         settings = self.config.attribution
-        choices = {"label": label, "predicted": predicted, "column": settings.target_column}
+        choices = {
+            "label": sample["label"],
+            "predicted": predicted,
+            "column": self._target_column.get(int(str(sample["sample_index"]))),
+            "class": settings.target_class,
+        }
         return choices[settings.target]
 
     def _mark(self, row: int, status: str, detail: str) -> None:

@@ -14,12 +14,13 @@ from fsspec.core import url_to_fs
 
 from tasks.config import AuditConfig
 from tasks.datasets import Manifest, SampleReader, build_manifest
-from tasks.errors import ConfigError, DatasetError
+from tasks.errors import ConfigError, DatasetError, IdentityError
 from tasks.identity import AuditIdentity, audit_layout, basis_layout
 from tasks.locations import expand
 from tasks.models import LoadedModel, load_model, resolve_preprocessing
 from tasks.preprocessing import Preprocessing
 from tasks.store import AuditFolder, CoefficientStore, Receipt, Shard, completed_shards, plan_shards
+from tasks.store.folder import explain_write_errors
 from wam_core.basis import CoefficientLayout
 
 
@@ -116,6 +117,12 @@ class AuditSession:
                 shard_size=self.config.store.shard_size,
             )
 
+    def discard_results(self) -> None:
+        """Empty the audit folder; the receipts go first, so a killed removal leaves none behind."""
+        with explain_write_errors(self.folder.url):
+            self.folder.remove("receipts")
+            self.folder.remove("")
+
     def completed(self) -> dict[int, Receipt]:
         """Receipts of the finished shards."""
         return completed_shards(self.folder, self.shards, self.config.digest())
@@ -136,6 +143,31 @@ def process_session(config: AuditConfig) -> AuditSession:
             _ = session.model, session.reader
             _sessions[key] = session
         return _sessions[key]
+
+
+def new_session(config: AuditConfig) -> AuditSession:
+    """A session that reads data and weights as they are now, for the beginning of a run."""
+    with _sessions_lock:
+        _sessions.clear()
+    return process_session(config)
+
+
+def joined_session(config: AuditConfig) -> AuditSession:
+    """The session of a worker that takes part in an audit another process has prepared.
+
+    A worker that outlives its run (a Dask worker, a server) may hold data and weights that have
+    changed since, and one on another machine may never have had the same.
+
+    Raises:
+        IdentityError: If this worker's data, weights or device are not those of the audit.
+    """
+    session = process_session(config)
+    try:
+        session.identity().check(session.folder)
+    except IdentityError:
+        session = new_session(config)
+        session.identity().check(session.folder)
+    return session
 
 
 def audit_url(config: AuditConfig) -> str:
@@ -177,9 +209,11 @@ def choose_device(name: str) -> torch.device:
 
 
 def _check_labels(config: AuditConfig, manifest: Manifest) -> None:
-    missing = int(manifest.table["label"].isna().sum())
-    if config.attribution.target == "label" and missing:
+    column = {"label": "label", "column": "target"}.get(config.attribution.target)
+    missing = int(manifest.table[column].isna().sum()) if column else 0
+    if missing:
         raise DatasetError(
-            f"attribution.target is label, but {missing} of {len(manifest.table)} samples have no "
-            "label; add them, or explain the predicted class (attribution.target: predicted)"
+            f"attribution.target is {config.attribution.target}, but {missing} of "
+            f"{len(manifest.table)} samples have no {column}; add them, or explain the predicted "
+            "class (attribution.target: predicted)"
         )

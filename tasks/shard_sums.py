@@ -100,7 +100,8 @@ def sum_partition(
 ) -> ShardSums:
     """Sum one shard's tables."""
     samples = samples.set_index("sample_index")
-    values = _values_by_sample(samples.index, attributions, levels)
+    ok = samples.index[samples["status"] == "ok"]
+    values = _values_by_sample(samples.index, ok, attributions, levels)
     groups = samples["group"].fillna(samples["sample_id"]).astype(str)
     weights = poisson_weights(groups.tolist(), n_resamples, seed)
     whole = _with_correct_subsets(values, samples["correct"])
@@ -168,10 +169,12 @@ def _spread(
 
 
 def _values_by_sample(
-    index: pd.Index, attributions: pd.DataFrame, levels: pd.DataFrame
+    index: pd.Index, ok: pd.Index, attributions: pd.DataFrame, levels: pd.DataFrame
 ) -> dict[Variable, FloatArray]:
     """One array over the shard's samples per variable; NaN where a sample has no value."""
-    usable = attributions[attributions["status"] == "ok"]
+    # One method's map may be sound where another's is not; the sample is left out, and counted.
+    sound = attributions["sample_index"].isin(ok)
+    usable = attributions[sound & (attributions["status"] == "ok")]
     values: dict[Variable, FloatArray] = {}
     for group, rows in usable.groupby("method", sort=True):
         by_sample = rows.set_index("sample_index")

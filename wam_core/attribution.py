@@ -339,7 +339,8 @@ def _input_gradient(score_fn: ScoreFn, signal: Tensor, sample: Int[Tensor, " row
     """Gradient of each row's score with respect to the row; parameters are left alone."""
     with torch.enable_grad():
         leaf = signal.detach().requires_grad_()
-        scores = score_fn(leaf, sample)
+        # A copy, because the first layer may work in place, which a leaf does not allow.
+        scores = score_fn(leaf.clone(), sample)
         _check_scores(scores, signal)
         (input_gradient,) = torch.autograd.grad(scores.sum(), leaf, allow_unused=True)
     if input_gradient is None:

@@ -9,7 +9,7 @@ from typing import Any
 import pandas as pd
 
 from tasks.config import DatasetConfig
-from tasks.datasets.labels import Labels, is_empty
+from tasks.datasets.labels import Labels, is_empty, label_samples
 from tasks.errors import DatasetError
 
 ANNOTATIONS = ("group", "fold", "split")
@@ -20,7 +20,7 @@ class Listing:
     """Every sample of a source.
 
     Attributes:
-        rows: Columns sample_id, source, label, group, fold, split; a RangeIndex.
+        rows: Columns sample_id, source, label, target, group, fold, split; a RangeIndex.
         columns: What `where` may name, row for row as the source has it.
         class_names: By class index.
         summary: For humans: what was found, and the class map.
@@ -55,6 +55,7 @@ def make_listing(
             "sample_id": _ids(config, columns, default_ids, place),
             "source": pd.array(list(sources), dtype="string"),
             "label": labels.indices.reset_index(drop=True),
+            "target": _targets(config, columns, place),
         }
     )
     for name in ANNOTATIONS:
@@ -99,6 +100,16 @@ def _text(value: object) -> object:
     if isinstance(value, float) and value.is_integer():
         return str(int(value))
     return str(value)
+
+
+def _targets(config: DatasetConfig, columns: pd.DataFrame, place: str) -> pd.Series[Any]:
+    """Class to explain, read by the rules for labels; missing without a column for it."""
+    if config.target_column is None:
+        return pd.Series([pd.NA] * len(columns), dtype="Int64")
+    values = required_column(columns, config.target_column, "target_column", place)
+    return label_samples(values, config, f"{place} ({config.target_column})").indices.reset_index(
+        drop=True
+    )
 
 
 def _ids(

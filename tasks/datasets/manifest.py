@@ -19,7 +19,7 @@ from tasks.datasets.table import list_table
 from tasks.datasets.webdataset import list_webdataset
 from tasks.errors import DatasetError
 
-COLUMNS = ("sample_id", "source", "label", "fingerprint", *ANNOTATIONS)
+COLUMNS = ("sample_id", "source", "label", "target", "fingerprint", *ANNOTATIONS)
 
 
 @dataclass(frozen=True)
@@ -28,9 +28,9 @@ class Manifest:
 
     Attributes:
         table: One row per sample, RangeIndex: sample_id (unique), source (where the sample
-            stands below the root), label (Int64), fingerprint, group, fold, split.
+            stands below the root), label and target (Int64), fingerprint, group, fold, split.
         class_names: By class index, where names are known.
-        digest: SHA-256 over the ordered (sample_id, source, label, fingerprint).
+        digest: SHA-256 over the ordered (sample_id, source, label, target, fingerprint).
         sample_ids_digest: SHA-256 over the ordered ids.
         description: One line for humans, with the class map.
     """
@@ -92,10 +92,10 @@ def _refuse_unused_settings(config: DatasetConfig) -> None:
 
 
 def _rows(table: pd.DataFrame) -> Iterable[list[object]]:
-    for sample_id, source, label, mark in zip(
-        table["sample_id"], table["source"], table["label"], table["fingerprint"], strict=True
-    ):
-        yield [sample_id, source, None if label is pd.NA else int(label), mark]
+    columns = (table[name] for name in ("sample_id", "source", "label", "target", "fingerprint"))
+    for sample_id, source, label, target, mark in zip(*columns, strict=True):
+        classes = [None if index is pd.NA else int(index) for index in (label, target)]
+        yield [sample_id, source, *classes, mark]
 
 
 def _digest(rows: Iterable[list[object]]) -> str:

@@ -16,8 +16,8 @@ SampleStatus = Literal[
 Array = npt.NDArray[Any]
 Signal = npt.NDArray[np.float32]
 
-Payload = bytes | Array
-"""What a source stores for one sample: an encoded file, or an array."""
+Payload = bytes | tuple[bytes, ...] | Array
+"""What a source stores for one sample: an encoded file, the files of a folder, or an array."""
 
 Fetch = Callable[[str], Payload]
 """From a manifest's `source` to what is stored there."""

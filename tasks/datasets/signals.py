@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-import io
-
 import numpy as np
 from PIL import Image
 
 from tasks.config import DatasetConfig
+from tasks.datasets.array_files import NPY_MAGIC, channel_first, read_npy
 from tasks.datasets.images import decode_image, unit_interval
 from tasks.datasets.preparation import prepare_image
 from tasks.datasets.sample import Array, BadSampleError, Payload, Signal
+from tasks.datasets.volumes import volume_signal
 from tasks.preprocessing import Preprocessing
-
-_NPY = b"\x93NUMPY"
 
 
 def signal_of(payload: Payload, preprocessing: Preprocessing, config: DatasetConfig) -> Signal:
@@ -22,48 +20,20 @@ def signal_of(payload: Payload, preprocessing: Preprocessing, config: DatasetCon
     Raises:
         BadSampleError: If it cannot be decoded, does not fit, or is not finite.
     """
+    if len(preprocessing.spatial_shape) == 3:
+        return volume_signal(payload, preprocessing, config)
+    if isinstance(payload, tuple):
+        raise BadSampleError(
+            "shape_error",
+            f"expected one file for the model's input {preprocessing.input_shape}, got a folder of "
+            f"{len(payload)} files",
+        )
     if isinstance(payload, np.ndarray):
         return _from_array(payload, preprocessing, config)
-    if payload.startswith(_NPY):
-        return _from_array(_npy(payload), preprocessing, config)
+    if payload.startswith(NPY_MAGIC):
+        return _from_array(read_npy(payload), preprocessing, config)
     image = decode_image(payload, config.decoding)
     return _prepared([image], preprocessing, config)
-
-
-def channel_first(values: Array, input_shape: tuple[int, ...]) -> Array:
-    """View an array as (channel, *space).
-
-    Without a channel axis one is added. It is the last axis where that has 1, 3 or the model's
-    number of channels, or else the first; an array of exactly the model's shape stays as it is.
-
-    Example:
-        >>> channel_first(np.zeros((28, 30, 3)), (3, 224, 224)).shape
-        (3, 28, 30)
-    """
-    counts = {1, 3, input_shape[0]}
-    if values.shape == input_shape:
-        return values
-    if values.ndim == len(input_shape) - 1:
-        return values[np.newaxis]
-    if values.ndim == len(input_shape) and values.shape[-1] in counts:
-        return np.moveaxis(values, -1, 0)
-    if values.ndim == len(input_shape) and values.shape[0] in counts:
-        return values
-    raise BadSampleError(
-        "shape_error",
-        f"expected {len(input_shape) - 1} spatial axes and perhaps one of channels for the model's "
-        f"input {input_shape}, got an array of shape {values.shape}",
-    )
-
-
-def _npy(content: bytes) -> Array:
-    try:
-        array: Array = np.load(io.BytesIO(content), allow_pickle=False)
-    except (ValueError, EOFError, OSError, MemoryError, SyntaxError) as error:
-        raise BadSampleError(
-            "decode_error", f"expected an array in NumPy's format, got one NumPy refuses: {error}"
-        ) from error
-    return array
 
 
 def _from_array(values: Array, preprocessing: Preprocessing, config: DatasetConfig) -> Signal:

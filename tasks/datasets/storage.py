@@ -90,6 +90,22 @@ class DataRoot:
         """Length of a file in bytes, without reading it."""
         return int(self.filesystem.size(self.locate(relative)))
 
+    def files_in(self, relative: str) -> list[str]:
+        """Names of the visible files that lie directly in a folder, sorted; none if there is none.
+
+        Object stores know no folders: there, every object with the folder's prefix counts.
+        """
+        try:
+            entries = self.filesystem.ls(self.locate(relative), detail=True)
+        except (FileNotFoundError, NotADirectoryError):
+            return []
+        names = [
+            entry["name"].rstrip("/").rpartition("/")[2]
+            for entry in entries
+            if entry["type"] == "file"
+        ]
+        return sorted(name for name in names if not name.startswith("."))
+
     def files(self) -> list[str]:
         """Every file below the root as a relative path, sorted."""
         prefix = len(self.path.rstrip("/")) + 1
@@ -105,10 +121,24 @@ class SampleStore:
 
 
 def open_files(config: DatasetConfig, digest: str) -> SampleStore:
-    """A store in which every source is the path of a file below the root."""
+    """A store in which every source is the path of a file, or of a folder, below the root."""
     del digest  # Files are opened one by one; nothing of an older manifest is kept.
     root = open_root(config.root)
-    return SampleStore(root, root.read)
+    return SampleStore(root, partial(read_source, root))
+
+
+def read_source(root: DataRoot, source: str) -> bytes | tuple[bytes, ...]:
+    """Content of a file, or of every visible file that lies directly in a folder, by name.
+
+    The slices of one DICOM volume are such a folder.
+    """
+    try:
+        return root.read(source)
+    except (IsADirectoryError, FileNotFoundError):
+        names = root.files_in(source)
+        if not names:
+            raise
+        return tuple(root.read(f"{source}/{name}") for name in names)
 
 
 def open_root(root: str) -> DataRoot:
@@ -169,11 +199,16 @@ def fingerprint(content: bytes | memoryview, kind: Literal["content", "size"]) -
 def file_fingerprints(
     root: DataRoot, sources: Iterable[str], kind: Literal["content", "size"]
 ) -> list[str]:
-    """Fingerprint of each file: SHA-256, `size:N`, `missing`, or `unreadable`."""
+    """Fingerprint of each file or folder: SHA-256, `size:N`, `missing`, or `unreadable`."""
 
     def one(source: str) -> str:
+        names = root.files_in(source) if root.is_folder(source) else []
         if kind == "size":
-            return f"size:{root.size(source)}"
+            sizes = [root.size(f"{source}/{name}") for name in names] or [root.size(source)]
+            return f"size:{sum(sizes)}"
+        marks = [fingerprint(root.read(f"{source}/{name}"), kind) for name in names]
+        if marks:
+            return hashlib.sha256("\n".join(marks).encode()).hexdigest()
         return fingerprint(root.read(source), kind)
 
     return fingerprints_of(one, sources, root)

@@ -75,6 +75,7 @@ def _read_csv(content: bytes, config: DatasetConfig) -> pd.DataFrame:
     names = (
         config.path_column,
         config.label_column,
+        config.target_column,
         config.id_column,
         config.group_column,
         config.fold_column,

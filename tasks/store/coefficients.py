@@ -60,9 +60,9 @@ class CoefficientStore:
                 "shard size the audit was created with."
             )
         name = f"{GROUP}/{method}/c/{shard.index}/0/0"
-        # A torn file from a killed run must not be read back, so it goes before the write.
-        self.folder.remove(name)
         with explain_write_errors(self.folder.uri(name)):
+            # A torn file from a killed run must not be read back, so it goes before the write.
+            self.folder.remove(name)
             array[shard.start : shard.stop] = values
         return name
 
@@ -77,8 +77,9 @@ class CoefficientStore:
             return np.asarray(array[rows])
         except (ValueError, RuntimeError) as error:
             raise StoreError(
-                f"{self.folder.uri(GROUP)}/{method} is damaged at samples {rows}: {error}. Run the "
-                "audit again: shards that fail their receipt are computed anew."
+                f"{self.folder.uri(GROUP)}/{method} is damaged at samples {rows}: {error}. "
+                "`wam-audit verify AUDIT --repair` drops the receipts of damaged shards; running "
+                "the audit again computes them anew."
             ) from error
 
     def methods(self) -> list[str]:

@@ -12,7 +12,7 @@ from pydantic import ValidationError
 
 from tasks.config import Frozen
 from tasks.errors import StoreError
-from tasks.store.folder import AuditFolder
+from tasks.store.folder import AuditFolder, explain_write_errors
 
 
 class Shard(Frozen):
@@ -136,6 +136,12 @@ def damaged_files(folder: AuditFolder, receipt: Receipt) -> list[str]:
         for name, file in receipt.files.items()
         if folder.size(name) != file.n_bytes or folder.sha256(name) != file.sha256
     ]
+
+
+def drop_receipt(folder: AuditFolder, shard: Shard) -> None:
+    """Make a shard unfinished: the next run computes it anew."""
+    with explain_write_errors(folder.uri(receipt_name(shard))):
+        folder.remove(receipt_name(shard))
 
 
 def total_statuses(receipts: dict[int, Receipt]) -> dict[str, int]:

@@ -9,6 +9,7 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from tasks.errors import StoreError
 from tasks.store.folder import AuditFolder
 from tasks.store.receipts import Shard
 
@@ -113,11 +114,21 @@ def read_table(
 def read_part(
     folder: AuditFolder, table: str, shard: Shard, columns: list[str] | None = None
 ) -> pd.DataFrame:
-    """Rows of one table of one shard; whole numbers and booleans may be missing."""
-    content = io.BytesIO(folder.read_bytes(part_name(table, shard)))
-    frame: pd.DataFrame = pq.read_table(content, columns=columns).to_pandas(
-        types_mapper=_NULLABLE.get
-    )
+    """Rows of one table of one shard; whole numbers and booleans may be missing.
+
+    Raises:
+        StoreError: If the part is not there, or its bytes are damaged.
+    """
+    name = part_name(table, shard)
+    content = io.BytesIO(folder.read_bytes(name))
+    try:
+        rows = pq.read_table(content, columns=columns)
+    except (pa.ArrowException, OSError) as error:
+        raise StoreError(
+            f"{folder.uri(name)} is damaged: {error}. `wam-audit verify AUDIT --repair` drops the "
+            "receipts of damaged shards; running the audit again computes them anew."
+        ) from error
+    frame: pd.DataFrame = rows.to_pandas(types_mapper=_NULLABLE.get)
     return frame
 
 

@@ -42,7 +42,7 @@ def test_rows_keep_their_order_and_their_text(tree):
 def test_columns_are_always_there(tree):
     manifest = table(tree({"m.csv": "path,label\na.png,0\n"}))
     assert list(manifest.table.columns) == [
-        "sample_id", "source", "label", "fingerprint", "group", "fold", "split",
+        "sample_id", "source", "label", "target", "fingerprint", "group", "fold", "split",
     ]  # fmt: skip
     assert manifest.table[["group", "fold", "split"]].isna().all(axis=None)
     assert isinstance(manifest.table.index, pd.RangeIndex)
@@ -189,3 +189,12 @@ def test_a_missing_manifest_is_named(tmp_path):
 def test_an_empty_manifest_is_refused(tree):
     with pytest.raises(DatasetError, match="no samples"):
         table(tree({"m.csv": "path,label\n"}))
+
+
+def test_the_class_to_explain_comes_from_its_own_column(tree):
+    root = tree({"m.csv": "path,label,why\na.png,0,1\nb.png,1,\n"})
+    manifest = table(root, target_column="why")
+    assert manifest.table["target"].tolist()[0] == 1
+    assert manifest.table["target"].isna().tolist() == [False, True]
+    other = tree({"m.csv": "path,label,why\na.png,0,0\nb.png,1,\n"})
+    assert table(other, target_column="why").digest != manifest.digest

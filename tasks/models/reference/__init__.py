@@ -1,0 +1,1 @@
+"""Small networks that this project trains itself, with their weights beside them."""
