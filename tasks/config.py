@@ -104,6 +104,11 @@ class PreprocessingConfig(Frozen):
         "cropped. (samples), (height, width) or (depth, height, width).",
     )
     interpolation: Literal["nearest", "bilinear", "bicubic", "lanczos"] | None = None
+    geometry: Literal["torchvision", "rounded"] | None = Field(
+        None,
+        description="Size of the longer side and place of the crop: torchvision (default) "
+        "truncates the side and rounds the offset; rounded rounds the side and floors the offset.",
+    )
     channels: PositiveInt | None = Field(
         None, description="Channels of the input; grey images are repeated, colour averaged for 1."
     )

@@ -22,6 +22,9 @@ class Preprocessing(Frozen):
     Attributes:
         resize: Shorter side, or (height, width), or None to keep the size.
         crop: Centre crop (height, width), or None.
+        geometry: How fractions of a pixel fall: `torchvision` truncates the longer side and rounds
+            the crop's offset half to even; `rounded` rounds the side and floors the offset. The
+            choice moves accuracy by up to a point.
         input_shape: Shape of the signal the module takes: (channel, *space).
         mean: Per channel, in units of the scaled signal, in the order the model sees channels.
         std: As `mean`.
@@ -32,6 +35,7 @@ class Preprocessing(Frozen):
     resize: PositiveInt | tuple[PositiveInt, PositiveInt] | None = None
     crop: tuple[PositiveInt, PositiveInt] | None = None
     interpolation: Literal["nearest", "bilinear", "bicubic", "lanczos"] = "bilinear"
+    geometry: Literal["torchvision", "rounded"] = "torchvision"
     antialias: bool = True
     backend: Literal["pillow"] = "pillow"
     input_shape: tuple[PositiveInt, ...]

@@ -1,7 +1,9 @@
 """Arrays with one row per sample: the keys of an NPZ file, or the .npy files of a folder.
 
 The signals have shape (sample, *space), or with a channel axis last (or first). Labels have shape
-(sample,) or, as in MedMNIST, (sample, 1). Pickled objects are never loaded.
+(sample,) or, as in MedMNIST, (sample, 1). With `split: val` the arrays are named as in MedMNIST,
+`val_images` and `val_labels`; other keys than the default get the prefix as they are. Pickled
+objects are never loaded.
 """
 
 from __future__ import annotations
@@ -42,6 +44,7 @@ def list_arrays(config: DatasetConfig) -> Listing:
         DatasetError: If an array is missing, pickled, of another length, or of a type whose range
             is not stated.
     """
+    config = _of_split(config)
     root = open_root(config.root)
     signals = _signals(root, config)
     count = len(signals)
@@ -76,7 +79,7 @@ def open_arrays(config: DatasetConfig, digest: str) -> SampleStore:
     """The rows of `signal_key`; the array is loaded once per process, whatever its readers."""
     del digest  # The file's own state tells whether it has changed.
     root = open_root(config.root)
-    signals = _signals(root, config)
+    signals = _signals(root, _of_split(config))
     return SampleStore(root, lambda source: _row(signals, source))
 
 
@@ -87,6 +90,22 @@ def array_fingerprint(values: Array, kind: Literal["content", "size"]) -> str:
     digest = hashlib.sha256(f"{values.dtype.str}{values.shape}".encode())
     digest.update(np.ascontiguousarray(values).data)
     return digest.hexdigest()
+
+
+def _of_split(config: DatasetConfig) -> DatasetConfig:
+    """The keys of the configured split.
+
+    Example:
+        >>> _of_split(DatasetConfig(kind="arrays", split="val")).signal_key
+        'val_images'
+    """
+    if config.split is None:
+        return config
+    keys = {}
+    for setting in ("signal_key", "label_column"):
+        key, default = getattr(config, setting), DatasetConfig.model_fields[setting].default
+        keys[setting] = f"{config.split}_{f'{key}s' if key == default else key}"
+    return config.model_copy(update=keys)
 
 
 def _row(signals: Array, source: str) -> Array:

@@ -1,4 +1,8 @@
-"""A folder with one sub-folder per class; files may lie deeper within it."""
+"""A folder with one sub-folder per class; files may lie deeper within it.
+
+Where the dataset holds volumes (`dataset.volume` is given), NIfTI files count as samples, and so
+does every folder of DICOM slices (files ending in .dcm) below a class folder.
+"""
 
 from __future__ import annotations
 
@@ -14,13 +18,14 @@ from tasks.datasets.images import IMAGE_SUFFIXES
 from tasks.datasets.labels import folder_classes, label_samples
 from tasks.datasets.listing import Listing, make_listing
 from tasks.datasets.storage import DataRoot, file_fingerprints, open_root
+from tasks.datasets.volume_files import SLICE_SUFFIX, VOLUME_SUFFIXES
 from tasks.errors import DatasetError
 
 _SUFFIXES = IMAGE_SUFFIXES | {".npy"}
 
 
 def list_folder(config: DatasetConfig) -> Listing:
-    """Every image (or .npy array) below a class folder, in the order of its path.
+    """Every image, volume or .npy array below a class folder, in the order of its path.
 
     Hidden files and folders are ignored; other files are counted in the summary. Without any
     class folder the files of the root are samples without label.
@@ -29,7 +34,7 @@ def list_folder(config: DatasetConfig) -> Listing:
         DatasetError: If there is no such folder, or no image in it.
     """
     root = open_root(config.root)
-    samples, others = _samples(root)
+    samples, others = _samples(root, config)
     classed = [path for path in samples if "/" in path]
     stray = len(samples) - len(classed) if classed else 0
     paths = classed or samples
@@ -51,18 +56,34 @@ def list_folder(config: DatasetConfig) -> Listing:
     )
 
 
-def _samples(root: DataRoot) -> tuple[list[str], Counter[str]]:
+def _samples(root: DataRoot, config: DatasetConfig) -> tuple[list[str], Counter[str]]:
     if not root.filesystem.isdir(root.path):
         raise DatasetError(f"dataset.root {root.url} is not a folder, or does not exist")
     visible = [path for path in root.files() if not _hidden(path)]
-    samples = [path for path in visible if _suffix(path) in _SUFFIXES]
-    others = Counter(_suffix(path) for path in visible if _suffix(path) not in _SUFFIXES)
-    if not samples:
+    series = _series_folders(visible) if config.volume else []
+    suffixes = VOLUME_SUFFIXES if config.volume else _SUFFIXES
+    samples = [path for path in visible if _suffix(path) in suffixes]
+    known = {*suffixes, *([SLICE_SUFFIX] if series else [])}
+    others = Counter(_suffix(path) for path in visible if _suffix(path) not in known)
+    if not samples and not series:
+        advice = "" if config.volume else ". For volumes (NIfTI, DICOM) give dataset.volume"
         raise DatasetError(
             f"dataset.root {root.url} has no image in it: expected class folders with files "
-            f"ending in {' '.join(sorted(_SUFFIXES))}, found {_counted(others) or 'no files'}"
+            f"ending in {' '.join(sorted(suffixes))}, found {_counted(others) or 'no files'}"
+            f"{advice}"
         )
-    return samples, others
+    return sorted([*samples, *series]), others
+
+
+def _series_folders(paths: Sequence[str]) -> list[str]:
+    """Every folder below a class folder that holds slices: one sample each.
+
+    Example:
+        >>> _series_folders(["cat/one/1.dcm", "cat/one/2.dcm", "cat/two.nii"])
+        ['cat/one']
+    """
+    slices = [path for path in paths if _suffix(path) == SLICE_SUFFIX and path.count("/") > 1]
+    return sorted({path.rpartition("/")[0] for path in slices})
 
 
 def _hidden(path: str) -> bool:
@@ -70,7 +91,8 @@ def _hidden(path: str) -> bool:
 
 
 def _suffix(path: str) -> str:
-    return PurePosixPath(path).suffix.lower()
+    suffixes = [suffix.lower() for suffix in PurePosixPath(path).suffixes[-2:]]
+    return ".nii.gz" if suffixes == [".nii", ".gz"] else "".join(suffixes[-1:])
 
 
 def _counted(others: Counter[str]) -> str:

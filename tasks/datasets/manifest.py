@@ -80,13 +80,13 @@ def build_manifest(config: DatasetConfig) -> Manifest:
 
 
 def _refuse_unused_settings(config: DatasetConfig) -> None:
-    for setting, kind, advice in (
-        ("manifest", "table", "Use kind: table to read it, or remove it."),
-        ("split", "huggingface", "Use where: {split: …} with a split_column."),
+    for setting, kinds, advice in (
+        ("manifest", ("table",), "Use kind: table to read it, or remove it."),
+        ("split", ("huggingface", "arrays"), "Use where: {split: …} with a split_column."),
     ):
-        if getattr(config, setting) is not None and config.kind != kind:
+        if getattr(config, setting) is not None and config.kind not in kinds:
             raise DatasetError(
-                f"dataset.{setting} belongs to dataset.kind: {kind}, but the kind is "
+                f"dataset.{setting} belongs to dataset.kind: {' or '.join(kinds)}, but the kind is "
                 f"{config.kind}. {advice}"
             )
 

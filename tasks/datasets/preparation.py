@@ -1,7 +1,10 @@
-"""From decoded pixels to the model's size and channels, exactly as torchvision does it on Pillow.
+"""From decoded pixels to the model's size and channels, with Pillow.
 
-The accuracy of a model depends on these rules to the pixel: the longer side is truncated, never
-rounded; an image smaller than the crop is laid on black; crop offsets round half to even.
+The accuracy of a model depends on these rules to the pixel, so where fractions of a pixel fall is
+part of the recorded preprocessing (`geometry`). With `torchvision` everything is exactly what
+torchvision does on Pillow images: the longer side is truncated and crop offsets round half to even.
+With `rounded` the longer side is rounded and offsets are floored. An image smaller than the crop is
+laid on black.
 """
 
 from __future__ import annotations
@@ -62,23 +65,29 @@ def prepare_image(
     return _signal(planes, channels)
 
 
-def resized_size(size: tuple[int, int], resize: int | tuple[int, int]) -> tuple[int, int]:
+def resized_size(
+    size: tuple[int, int], resize: int | tuple[int, int], geometry: str = "torchvision"
+) -> tuple[int, int]:
     """(width, height) after resizing.
 
     Args:
         size: (width, height) before.
         resize: Shorter side, or (height, width).
+        geometry: As in `Preprocessing`.
 
     Example:
-        >>> resized_size((500, 375), 256)
-        (341, 256)
+        >>> resized_size((500, 300), 256)
+        (426, 256)
+        >>> resized_size((500, 300), 256, "rounded")
+        (427, 256)
     """
     if not isinstance(resize, int):
         return resize[1], resize[0]
+    whole = int if geometry == "torchvision" else round
     width, height = size
     if width <= height:
-        return resize, int(resize * height / width)
-    return int(resize * width / height), resize
+        return resize, whole(resize * height / width)
+    return whole(resize * width / height), resize
 
 
 def _with_channels(planes: Sequence[Image.Image], channels: int) -> list[Image.Image]:
@@ -102,7 +111,7 @@ def _with_channels(planes: Sequence[Image.Image], channels: int) -> list[Image.I
 
 def _fitted(plane: Image.Image, preprocessing: Preprocessing, max_pixels: int) -> Image.Image:
     if preprocessing.resize is not None:
-        size = resized_size(plane.size, preprocessing.resize)
+        size = resized_size(plane.size, preprocessing.resize, preprocessing.geometry)
         if size[0] * size[1] > max_pixels:
             raise BadSampleError(
                 "shape_error",
@@ -111,18 +120,24 @@ def _fitted(plane: Image.Image, preprocessing: Preprocessing, max_pixels: int) -
             )
         if size != plane.size:
             plane = plane.resize(size, _FILTERS[preprocessing.interpolation])
-    return plane if preprocessing.crop is None else _centre_crop(plane, preprocessing.crop)
+    if preprocessing.crop is None:
+        return plane
+    return _centre_crop(plane, preprocessing.crop, preprocessing.geometry)
 
 
-def _centre_crop(plane: Image.Image, crop: tuple[int, int]) -> Image.Image:
+def _centre_crop(plane: Image.Image, crop: tuple[int, int], geometry: str) -> Image.Image:
     height, width = crop
-    left, top = _offset(plane.width, width), _offset(plane.height, height)
+    left = _offset(plane.width, width, geometry)
+    top = _offset(plane.height, height, geometry)
     # Pillow fills with zeros what lies outside.
     return plane.crop((left, top, left + width, top + height))
 
 
-def _offset(length: int, wanted: int) -> int:
-    return -((wanted - length) // 2) if wanted > length else round((length - wanted) / 2.0)
+def _offset(length: int, wanted: int, geometry: str) -> int:
+    if wanted > length:
+        return -((wanted - length) // 2)
+    spare = length - wanted
+    return round(spare / 2.0) if geometry == "torchvision" else spare // 2
 
 
 def _signal(planes: Sequence[Image.Image], channels: int) -> Signal:

@@ -13,6 +13,7 @@ import re
 from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import partial
 from typing import Literal
 
 import fsspec
@@ -87,14 +88,14 @@ class DataRoot:
         return content
 
     def size(self, relative: str) -> int:
-        """Length of a file in bytes, without reading it."""
-        return int(self.filesystem.size(self.locate(relative)))
+        """Length in bytes of a file, or of the files directly in a folder, without reading it."""
+        found = self.filesystem.info(self.locate(relative))
+        if found["type"] == "directory":
+            return sum(self.size(f"{relative}/{name}") for name in self.files_in(relative))
+        return int(found["size"])
 
     def files_in(self, relative: str) -> list[str]:
-        """Names of the visible files that lie directly in a folder, sorted; none if there is none.
-
-        Object stores know no folders: there, every object with the folder's prefix counts.
-        """
+        """Names of the visible files that lie directly in a folder, sorted; [] without a folder."""
         try:
             entries = self.filesystem.ls(self.locate(relative), detail=True)
         except (FileNotFoundError, NotADirectoryError):
@@ -202,14 +203,13 @@ def file_fingerprints(
     """Fingerprint of each file or folder: SHA-256, `size:N`, `missing`, or `unreadable`."""
 
     def one(source: str) -> str:
-        names = root.files_in(source) if root.is_folder(source) else []
         if kind == "size":
-            sizes = [root.size(f"{source}/{name}") for name in names] or [root.size(source)]
-            return f"size:{sum(sizes)}"
-        marks = [fingerprint(root.read(f"{source}/{name}"), kind) for name in names]
-        if marks:
-            return hashlib.sha256("\n".join(marks).encode()).hexdigest()
-        return fingerprint(root.read(source), kind)
+            return f"size:{root.size(source)}"
+        content = read_source(root, source)
+        if isinstance(content, bytes):
+            return fingerprint(content, kind)
+        marks = "\n".join(fingerprint(part, kind) for part in content)
+        return hashlib.sha256(marks.encode()).hexdigest()
 
     return fingerprints_of(one, sources, root)
 

@@ -31,7 +31,7 @@ from tasks.datasets.sample import Array, BadSampleError
 from tasks.errors import DatasetError
 
 VOLUME_SUFFIXES = frozenset({".nii", ".nii.gz", ".tif", ".tiff", ".npy"})
-SERIES_SUFFIX = ".dcm"
+SLICE_SUFFIX = ".dcm"
 
 _GZIP = b"\x1f\x8b"
 _TIFF = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")

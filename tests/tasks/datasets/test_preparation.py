@@ -99,3 +99,25 @@ def test_inputs_that_an_image_cannot_fill_are_shape_errors(input_shape):
     with pytest.raises(BadSampleError, match="expected") as caught:
         prepare_image([rgb(24, 24)], Preprocessing(input_shape=input_shape))
     assert caught.value.status == "shape_error"
+
+
+@pytest.mark.parametrize(
+    ("size", "expected_size", "expected_left"),
+    [((500, 300), (427, 256), 101), ((500, 333), (384, 256), 80), ((301, 256), (301, 256), 38)],
+)
+def test_rounded_geometry_rounds_the_longer_side_and_floors_the_offset(
+    size, expected_size, expected_left
+):
+    ramp = np.tile(np.arange(size[0], dtype=np.float64) % 256, (size[1], 1)).astype(np.uint8)
+    image = Image.fromarray(np.stack([ramp] * 3, axis=-1))
+    preprocessing = Preprocessing(
+        resize=256,
+        crop=(224, 224),
+        interpolation="bicubic",
+        geometry="rounded",
+        input_shape=(3, 224, 224),
+    )
+    resized = image.resize(expected_size, Image.Resampling.BICUBIC)
+    window = (expected_left, 16, expected_left + 224, 240)
+    expected = np.asarray(resized.crop(window)).transpose(2, 0, 1) / np.float32(255)
+    np.testing.assert_array_equal(prepare_image([image], preprocessing), expected)
