@@ -18,18 +18,18 @@ from prefect import flow, runtime, task
 from prefect.cache_policies import NO_CACHE
 from prefect.futures import PrefectFuture, as_completed
 
-from flows.cancellation import flow_stop_check
+from flows.cancellation import flow_stop_check, graceful_sigterm, stopping_workers
 from flows.presentation import RunPages
 from flows.runners import task_runner, with_worker_device
 from tasks.cancellation import stop_requested
 from tasks.compute import compute_shard
 from tasks.config import AuditConfig
-from tasks.errors import AuditError, IncompleteAuditError
-from tasks.planning import group_shards
+from tasks.errors import AuditError, IncompleteAuditError, ModelError
+from tasks.planning import group_shards, shards_in_ranges, to_ranges
 from tasks.preflight import preflight
 from tasks.publish import Outcome, publish_results, write_results
-from tasks.session import process_session
-from tasks.store import AuditFolder, Receipt, Shard
+from tasks.session import joined_session, new_session
+from tasks.store import AuditFolder, Receipt, Shard, completed_shards, plan_shards
 from tasks.tracking import PublishedRun, resolve_tracking_uri, tracked_run
 
 _LOGGER = logging.getLogger(__name__)
@@ -45,10 +45,10 @@ class _AuditStopped(IncompleteAuditError):
 @task(name="prepare-audit", cache_policy=NO_CACHE, persist_result=False)
 def prepare_audit(config: AuditConfig, *, fresh: bool) -> dict[str, Any]:
     """Check everything before the first shard; returns what is to be done."""
-    session = process_session(with_worker_device(config))
-    if fresh:
-        session.folder.remove("")
+    session = new_session(with_worker_device(config))
     checked = preflight(session).record() if config.execution.preflight else {}
+    if fresh:
+        session.discard_results()
     session.prepare_folder()
     done = session.completed()
     pending = [shard for shard in session.shards if shard.index not in done]
@@ -56,7 +56,7 @@ def prepare_audit(config: AuditConfig, *, fresh: bool) -> dict[str, Any]:
         "folder": session.folder.url,
         "n_samples": len(session.manifest.table),
         "n_shards": len(session.shards),
-        "pending": [shard.index for shard in pending],
+        "pending": to_ranges([shard.index for shard in pending]),
         "model": session.model.description,
         "dataset": session.manifest.description,
         "device": str(session.device),
@@ -76,14 +76,22 @@ def prepare_audit(config: AuditConfig, *, fresh: bool) -> dict[str, Any]:
 def compute_shards(
     config: AuditConfig, shards: list[Shard], first: int, last: int, flow_run_id: UUID | None
 ) -> list[ShardReport]:
-    """Compute the shards of one group that have no receipt yet."""
+    """Compute the shards of one group that have no receipt yet.
+
+    A shard on which the model fails does not keep the others of its group from being computed.
+    """
     del first, last  # they name the task run
-    session = process_session(with_worker_device(config))
+    session = joined_session(with_worker_device(config))
     should_stop = flow_stop_check(flow_run_id)
     reports = []
-    done = session.completed()
+    failures: list[ModelError] = []
+    done = completed_shards(session.folder, shards, config.digest())
     for shard in shards:
-        receipt = done.get(shard.index) or compute_shard(session, shard, should_stop)
+        try:
+            receipt = done.get(shard.index) or compute_shard(session, shard, should_stop)
+        except ModelError as error:
+            failures.append(error)
+            continue
         report = _report(receipt)
         _LOGGER.info(
             "shard %d: %s, %.1f s, %.1f passes/s",
@@ -93,6 +101,8 @@ def compute_shards(
             receipt.n_backward / max(report["seconds"], 1e-9),
         )
         reports.append(report)
+    if failures:
+        raise failures[0]
     return reports
 
 
@@ -110,20 +120,31 @@ def publish(config: AuditConfig, outcome: Outcome) -> PublishedRun | None:
 
 @flow(name="compute", persist_result=False, log_prints=False)
 def compute(
-    config: AuditConfig, pending: list[Shard], n_shards: int, flow_run_id: UUID | None
+    config: AuditConfig, pending: list[list[int]], n_samples: int, flow_run_id: UUID | None
 ) -> list[str]:
-    """Compute the pending shards in parallel; returns what went wrong, one line a group."""
-    pages = RunPages(n_shards, done=n_shards - len(pending))
-    groups = group_shards(pending, config.execution.max_tasks)
-    futures = {
-        compute_shards.submit(config, group, group[0].index, group[-1].index, flow_run_id): group
-        for group in groups
-    }
+    """Compute the pending shards in parallel; returns what went wrong, one line a group.
+
+    Args:
+        pending: First and last shard of each run of shards without a receipt.
+        flow_run_id: The run that is asked whether it was cancelled.
+    """
+    size = config.store.shard_size
+    shards = shards_in_ranges(pending, n_samples, size)
+    n_shards = len(plan_shards(n_samples, size))
+    pages = RunPages(n_shards, done=n_shards - len(shards))
+    groups = group_shards(shards, config.execution.max_tasks)
     problems = []
-    for future in as_completed(list(futures)):
-        problem = _collect(future, futures[future], pages.advance)
-        if problem:
-            problems.append(problem)
+    with stopping_workers(config.execution, flow_run_id):
+        futures = {
+            compute_shards.submit(
+                config, group, group[0].index, group[-1].index, flow_run_id
+            ): group
+            for group in groups
+        }
+        for future in as_completed(list(futures)):
+            problem = _collect(future, futures[future], pages.advance)
+            if problem:
+                problems.append(problem)
     return problems
 
 
@@ -145,7 +166,7 @@ def audit(config: AuditConfig, fresh: bool = False) -> dict[str, Any]:
     """
     flow_run_id = runtime.flow_run.id
     run_id = UUID(flow_run_id) if isinstance(flow_run_id, str) else flow_run_id
-    with _tracked(config):
+    with graceful_sigterm(), _tracked(config):
         plan = prepare_audit(config, fresh=fresh)
         _compute_pending(config, plan, run_id)
         outcome = aggregate(config, plan["folder"])
@@ -161,16 +182,12 @@ def audit(config: AuditConfig, fresh: bool = False) -> dict[str, Any]:
 
 
 def _compute_pending(config: AuditConfig, plan: dict[str, Any], run_id: UUID | None) -> None:
-    size, n_samples = config.store.shard_size, plan["n_samples"]
-    pending = [
-        Shard(index=index, start=index * size, stop=min((index + 1) * size, n_samples))
-        for index in plan["pending"]
-    ]
-    _LOGGER.info("%d of %d shards to compute", len(pending), plan["n_shards"])
-    if not pending:
+    n_pending = sum(last - first + 1 for first, last in plan["pending"])
+    _LOGGER.info("%d of %d shards to compute", n_pending, plan["n_shards"])
+    if not n_pending:
         return
     run = compute.with_options(task_runner=task_runner(config.execution))
-    problems = run(config, pending, plan["n_shards"], run_id)
+    problems = run(config, plan["pending"], plan["n_samples"], run_id)
     if stop_requested():
         raise _AuditStopped(
             "stopped on request; every shard with a receipt is safe. Run the same command again to "

@@ -50,8 +50,7 @@ def run(
         _print_json(result)
     else:
         _print_result(result)
-    if result["gates_failed"]:
-        raise typer.Exit(EXIT_GATE_FAILED)
+    _exit_as_judged(result)
 
 
 @app.command()
@@ -81,11 +80,23 @@ def status(audit: AuditPath, as_json: AsJson = False) -> None:
 
 
 @app.command()
-def verify(audit: AuditPath, as_json: AsJson = False) -> None:
-    """Check every file against its receipt; exit code 4 if one is damaged."""
+def verify(
+    audit: AuditPath,
+    repair: Annotated[
+        bool,
+        typer.Option(
+            "--repair", help="Drop the receipts of damaged shards: the next run redoes them."
+        ),
+    ] = False,
+    as_json: AsJson = False,
+) -> None:
+    """Check every file against its receipt; exit code 4 if one is damaged.
+
+    A run itself compares only the files' sizes with their receipts.
+    """
     from tasks.inspection import describe_verification, verify_files
 
-    found = verify_files(_folder(audit))
+    found = verify_files(_folder(audit), repair=repair)
     if as_json:
         _print_json(found)
     else:
@@ -122,6 +133,20 @@ def report(
         _print_json(result)
     else:
         _print_result(result)
+    _exit_as_judged(result)
+
+
+@app.command()
+def train(config: ConfigPath, overrides: Overrides = None, as_json: AsJson = False) -> None:
+    """Train a model by a recipe, and test it once after the last epoch."""
+    from flows.training import describe_training, run_training
+    from tasks.training import load_training_config
+
+    result = run_training(load_training_config(config, overrides or []), quiet=as_json)
+    if as_json:
+        _print_json(result.metrics)
+    else:
+        typer.echo(describe_training(result))
 
 
 @app.command()
@@ -177,6 +202,13 @@ def _folder(audit: str) -> AuditFolder:
     from tasks.inspection import existing_folder
 
     return existing_folder(audit)
+
+
+def _exit_as_judged(result: dict[str, Any]) -> None:
+    if not result["summary"]["complete"]:
+        raise typer.Exit(EXIT_INCOMPLETE)
+    if result["gates_failed"]:
+        raise typer.Exit(EXIT_GATE_FAILED)
 
 
 def _print_json(value: Any) -> None:

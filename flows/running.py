@@ -25,6 +25,9 @@ from tasks.cancellation import clear_stop, request_stop, stop_requested
 from tasks.config import AuditConfig
 from tasks.errors import AuditError, IncompleteAuditError
 from tasks.store import AuditFolder
+from tasks.tracking import without_password
+
+_PREFECT_ANSWERS_S = 15.0
 
 
 def run_audit(config: AuditConfig, *, fresh: bool = False, quiet: bool = False) -> dict[str, Any]:
@@ -35,6 +38,7 @@ def run_audit(config: AuditConfig, *, fresh: bool = False, quiet: bool = False) 
     """
     console = Console(stderr=True, quiet=quiet)
     console.print(f"Audit [bold]{config.name}[/bold]: starting Prefect and loading the model …")
+    _check_prefect()
     from flows.audit import audit
     from flows.presentation import on_progress
 
@@ -166,6 +170,7 @@ def _progress_bar(console: Console) -> Iterator[tuple[Progress, Any]]:
 @contextlib.contextmanager
 def _stop_on_signals(console: Console) -> Iterator[None]:
     """First signal: stop at the next batch. Second: at once."""
+    from flows.cancellation import handling_signals
 
     def handle(number: int, _frame: FrameType | None) -> None:
         if stop_requested():
@@ -175,12 +180,28 @@ def _stop_on_signals(console: Console) -> Iterator[None]:
         )
         request_stop()
 
-    before = {number: signal.signal(number, handle) for number in (signal.SIGINT, signal.SIGTERM)}
-    try:
+    with handling_signals(handle):
         yield
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
+
+
+def _check_prefect() -> None:
+    """Ask the configured Prefect server for an answer, whatever it says, before any work."""
+    import httpx
+    from prefect.settings import get_current_settings
+
+    url = get_current_settings().api.url
+    if not url:
+        return
+    try:
+        httpx.get(f"{url.rstrip('/')}/health", timeout=_PREFECT_ANSWERS_S)
+    except (httpx.HTTPError, httpx.InvalidURL) as error:
+        shown = without_password(url)
+        raise IncompleteAuditError(
+            f"the Prefect server at {shown} (PREFECT_API_URL, or the active profile) does not "
+            f"answer: {type(error).__name__}: {error}. Start it (prefect server start), or run "
+            "with a server of its own: PREFECT_API_URL= wam-audit run …. Nothing was computed and "
+            "nothing is lost."
+        ) from error
 
 
 def _interrupted() -> IncompleteAuditError:
@@ -190,11 +211,14 @@ def _interrupted() -> IncompleteAuditError:
 
 
 def _unforeseen(error: Exception) -> AuditError:
-    log = Path("wam-audit-error.log")
     import traceback
 
-    log.write_text("".join(traceback.format_exception(error)), encoding="utf-8")
-    print(f"details are in {log.resolve()}", file=sys.stderr)
+    log = Path("wam-audit-error.log")
+    try:
+        log.write_text("".join(traceback.format_exception(error)), encoding="utf-8")
+        print(f"details are in {log.resolve()}", file=sys.stderr)
+    except OSError as failure:
+        print(f"details cannot be written to {log.resolve()}: {failure}", file=sys.stderr)
     return IncompleteAuditError(
         f"{type(error).__name__}: {error}. Every shard with a receipt is safe; run the same "
         "command again to continue. If it fails again at the same place, this is a defect: report "

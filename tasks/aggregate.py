@@ -148,6 +148,10 @@ def _meta(table: str, columns: list[str]) -> pd.DataFrame:
 
 
 def _element(audit: dict[str, Any]) -> str:
+    spacing = (audit.get("voxels") or {}).get("spacing_mm")
+    if spacing:
+        sizes = spacing[:1] if len(set(spacing)) == 1 else spacing
+        return f"voxels of {' x '.join(f'{step:g}' for step in sizes)} mm"
     input_shape = audit["preprocessing"]["input_shape"]
     return {2: "samples", 3: "pixels"}.get(len(input_shape), "voxels")
 
@@ -187,7 +191,8 @@ def _completeness_metrics(
     if not config.attribution.integrated_gradients.enabled or not done:
         return []
     table = _lazy_table(folder, "attributions", done)
-    gaps = table[table["method"] == "integrated_gradients"]["completeness_gap"]
+    sound = (table["method"] == "integrated_gradients") & (table["status"] == "ok")
+    gaps = table[sound]["completeness_gap"]
     values = gaps.compute(scheduler="threads").astype("float64").to_numpy(na_value=np.nan)
     confidence = config.analyses.intervals.confidence
     quantiles: Iterable[tuple[str, float]] = (("median", 0.5), ("p95", 0.95))

@@ -115,7 +115,9 @@ class _ShardComputation:
         signal = self._to_device([sample.signal for sample in loaded if sample.signal is not None])
         try:
             with self.watch.time("predict"):
-                prediction = predict(self.session.model, signal)
+                prediction, self.max_batch = halve_on_out_of_memory(
+                    lambda size: predict(self.session.model, signal, size), self.max_batch
+                )
             self.n_forward += len(readable)
             self.rows.add_predictions(readable, prediction)
             self._explain(readable, signal, prediction)

@@ -13,6 +13,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field, NonNegativeInt, PositiveInt, model_validator
 
+from tasks.audio_config import AudioConfig
 from tasks.schema import Frozen
 from tasks.volume_config import VolumeConfig
 
@@ -81,6 +82,7 @@ class DatasetConfig(Frozen):
     )
     decoding: DecodingConfig = Field(DecodingConfig(), description="Rules for image files.")
     volume: VolumeConfig | None = Field(None, description="Rules for volumes.")
+    audio: AudioConfig | None = Field(None, description="Rules for sound; states the sample rate.")
     fingerprint: Literal["content", "size"] = Field(
         "content", description="What of each file enters the dataset digest."
     )
@@ -274,7 +276,7 @@ class ExecutionConfig(Frozen):
     device: str = Field(
         "auto", description="auto, cpu, cuda or cuda:1.", pattern=r"^(auto|cpu|cuda(:\d+)?|mps)$"
     )
-    max_batch: PositiveInt = Field(16, description="Most rows in one pass through the model.")
+    max_batch: PositiveInt = Field(8, description="Most rows in one pass through the model.")
     torch_threads: PositiveInt | None = Field(None, description="CPU threads of one worker.")
     channels_last: bool = Field(True, description="Memory format of 2D models.")
     max_tasks: PositiveInt = Field(200, description="Most Prefect tasks in one run.")

@@ -12,9 +12,10 @@ from pydantic import BaseModel, ValidationError
 
 from tasks.config import AuditConfig, DatasetConfig
 from tasks.errors import ConfigError
-from tasks.locations import expand
 
 ConfigModel = TypeVar("ConfigModel", bound=BaseModel)
+
+_FILES_BESIDE = ("manifest", "class_names")
 
 
 def load_config(path: Path, overrides: Sequence[str] = ()) -> AuditConfig:
@@ -98,7 +99,7 @@ def _read_with_parents(path: Path, seen: tuple[Path, ...]) -> dict[str, Any]:
     if path in seen:
         chain = " -> ".join(str(step) for step in (*seen, path))
         raise ConfigError(f"configurations extend each other in a circle: {chain}")
-    values = _read_yaml(path)
+    values = _with_files_beside(_read_yaml(path), path.parent)
     parent = values.pop("extends", None)
     if parent is None:
         return values
@@ -145,9 +146,12 @@ def _explain(problem: dict[str, Any], root: type[BaseModel]) -> str:
     if problem["type"] == "missing":
         return f"{location}: is required and missing"
     message = str(problem["msg"]).removeprefix("Value error, ")
-    if isinstance(problem.get("input"), dict):
-        return f"{location}: {message}"
-    return f"{location}: {message}; got {problem.get('input')!r}"
+    got = problem.get("input")
+    if not isinstance(got, dict):
+        return f"{location}: {message}; got {got!r}"
+    # Of a section that contradicts itself the message names the keys.
+    keys = "" if problem["type"] == "value_error" else f"; got a section with {', '.join(got)}"
+    return f"{location}: {message}{keys}"
 
 
 def _suggestion(location: tuple[str | int, ...], root: type[BaseModel]) -> str:
@@ -167,12 +171,25 @@ def _suggestion(location: tuple[str | int, ...], root: type[BaseModel]) -> str:
 
 def resolve_dataset_files(dataset: DatasetConfig, folder: Path) -> DatasetConfig:
     """Manifest and class names may stand below the dataset's root, or beside the configuration."""
-    found = {}
-    for key in ("manifest", "class_names"):
-        name = getattr(dataset, key)
-        if not isinstance(name, str) or "://" in name or Path(expand(name)).is_absolute():
-            continue
-        beside = folder / name
-        if beside.is_file():
-            found[key] = str(beside.resolve())
+    found = _files_beside({key: getattr(dataset, key) for key in _FILES_BESIDE}, folder)
     return dataset.model_copy(update=found) if found else dataset
+
+
+def _with_files_beside(values: dict[str, Any], folder: Path) -> dict[str, Any]:
+    """In a file that is extended from another folder, names still mean files beside it."""
+    dataset = values.get("dataset")
+    if not isinstance(dataset, Mapping):
+        return values
+    return values | {"dataset": dict(dataset) | _files_beside(dataset, folder)}
+
+
+def _files_beside(dataset: Mapping[str, Any], folder: Path) -> dict[str, str]:
+    found = {}
+    for key in _FILES_BESIDE:
+        name = dataset.get(key)
+        # Placeholders and URLs are opened, and complained about, where they are used.
+        if isinstance(name, str) and name and "://" not in name and "${" not in name:
+            beside = folder / name
+            if beside.is_file():
+                found[key] = str(beside.resolve())
+    return found

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from typing import TypeVar
 
 import torch
 from torch import Tensor
@@ -16,6 +17,8 @@ from wam_core.basis import CoefficientLayout
 from wam_core.reliance import BandProfile, band_profile, share_standard_error
 from wam_core.scores import ClassScore, class_logits, class_probabilities
 from wam_core.transform import WaveletCoefficients, decompose
+
+_Result = TypeVar("_Result")
 
 AGGREGATES = ("signed", "absolute", "squared")
 
@@ -72,10 +75,11 @@ class Explanation:
     n_backward: int
 
 
-def predict(model: LoadedModel, signal: Tensor) -> Prediction:
-    """Pass a batch through the model once, without gradients."""
+def predict(model: LoadedModel, signal: Tensor, max_batch: int | None = None) -> Prediction:
+    """Pass a batch through the model once, without gradients, in parts of `max_batch` rows."""
     with torch.no_grad():
-        output = model.module(signal).float()
+        parts = [model.module(rows).float() for rows in signal.split(max_batch or len(signal))]
+    output = torch.cat(parts)
     return Prediction(
         logits=class_logits(output, model.head).cpu(),
         probabilities=class_probabilities(output, model.head).cpu(),
@@ -135,8 +139,8 @@ def explain(
 
 
 def halve_on_out_of_memory(
-    compute: Callable[[int], Explanation], max_batch: int
-) -> tuple[Explanation, int]:
+    compute: Callable[[int], _Result], max_batch: int
+) -> tuple[_Result, int]:
     """Compute with at most `max_batch` rows a pass, halving it while memory runs out.
 
     Returns:

@@ -114,6 +114,7 @@ class StoredAudit:
             shares=_shares(levels[levels["sample_index"] == row], set(maps)),
             reconstructions=reconstructions,
             frequency_labels=dict(self.audit["frequency_labels"]),
+            **_voxels(self.audit),
         )
 
     def _maps(
@@ -180,6 +181,15 @@ def _shares(levels: pd.DataFrame, methods: set[str]) -> dict[str, dict[str, floa
         if method in methods:
             shares.setdefault(str(method), {})[str(level)] = float(share)
     return shares
+
+
+def _voxels(audit: dict[str, Any]) -> dict[str, Any]:
+    """Spacing and axes of volumes, as the audit recorded them."""
+    voxels = audit.get("voxels")
+    if voxels is None:
+        return {}
+    spacing = voxels["spacing_mm"]
+    return {"spacing": None if spacing is None else tuple(spacing), "axes": voxels["axes"]}
 
 
 def _whole(value: Any) -> int | None:

@@ -12,10 +12,12 @@ import torch
 
 from tasks.config import AuditConfig
 from tasks.datasets import Manifest
+from tasks.datasets.spacing import voxel_grid
 from tasks.errors import ConfigError, IdentityError, StoreError
+from tasks.frequencies import frequency_labels
 from tasks.models import LoadedModel
 from tasks.store import AuditFolder
-from wam_core.basis import CoefficientLayout, WaveletBasis, frequency_range
+from wam_core.basis import CoefficientLayout, WaveletBasis
 
 AUDIT_FILE = "audit.json"
 
@@ -47,6 +49,7 @@ class AuditIdentity:
     ) -> AuditIdentity:
         """Collect everything that decides an audit's numbers."""
         layout = audit_layout(config, model)
+        voxels = voxel_grid(config.dataset, manifest, model.preprocessing)
         return cls(
             {
                 "schema_version": 1,
@@ -69,7 +72,12 @@ class AuditIdentity:
                 "preprocessing_digest": model.preprocessing.digest(),
                 "basis": config.basis.model_dump(mode="json"),
                 "layout": layout.record(),
-                "frequency_labels": frequency_labels(layout),
+                "frequency_labels": (
+                    frequency_labels(layout)
+                    if voxels is None
+                    else frequency_labels(layout, voxels.spacing, voxels.axes)
+                ),
+                "voxels": None if voxels is None else voxels.record(layout),
                 "seeds": {
                     "noise": config.attribution.seed,
                     "bootstrap": config.analyses.intervals.seed,
@@ -128,23 +136,6 @@ def audit_layout(config: AuditConfig, model: LoadedModel) -> CoefficientLayout:
         ConfigError: If the levels do not fit the model's input.
     """
     return basis_layout(config, model.preprocessing.spatial_shape)
-
-
-def frequency_labels(layout: CoefficientLayout) -> dict[str, str]:
-    """Octave and structure size of every level, in words for axes and tables."""
-    unit, element = {1: ("cycles/sample", "samples"), 2: ("cycles/pixel", "px")}.get(
-        layout.ndim, ("cycles/voxel", "voxels")
-    )
-    labels = {}
-    for name in layout.level_names:
-        low, high = frequency_range(name, layout.basis.levels)
-        if name == "approximation":
-            size = f"above {2**layout.basis.levels} {element}"
-            labels[name] = f"below {high:.3g} {unit} ({size})"
-        else:
-            size = f"{2 ** (int(name) - 1)}–{2 ** int(name)} {element}"
-            labels[name] = f"{low:.3g}–{high:.3g} {unit} ({size})"
-    return labels
 
 
 def basis_layout(config: AuditConfig, space: tuple[int, ...]) -> CoefficientLayout:

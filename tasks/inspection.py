@@ -166,9 +166,8 @@ def picture_sample(folder: AuditFolder, sample_id: str, output: Path | None = No
 
 
 def _opened(folder: AuditFolder) -> tuple[dict[str, Any], list[Shard]]:
-    """The record and the shards. The digest is the recorded one: a later version of wam-audit may
-    know more settings, and so compute another.
-    """
+    """The record, whose digest is the audit's, and the shards."""
+    # A later version of wam-audit may know more settings, and would compute another digest.
     audit = folder.read_json(AUDIT_FILE)
     shard_size = audit["config"]["store"]["shard_size"]
     return audit, plan_shards(audit["dataset"]["n_samples"], shard_size)

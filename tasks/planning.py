@@ -8,7 +8,7 @@ from typing import Any
 
 from tasks.config import AuditConfig
 from tasks.session import AuditSession
-from tasks.store import Shard
+from tasks.store import Shard, plan_shards
 
 _TABLES = 4
 _COMPRESSION = 0.75
@@ -76,6 +76,28 @@ def group_shards(shards: list[Shard], max_tasks: int) -> list[list[Shard]]:
         return []
     size = math.ceil(len(shards) / max_tasks)
     return [shards[start : start + size] for start in range(0, len(shards), size)]
+
+
+def to_ranges(indices: list[int]) -> list[list[int]]:
+    """Sorted shard indices as [first, last] of each run: small where most of a million are there.
+
+    Example:
+        >>> to_ranges([0, 1, 2, 5, 7, 8])
+        [[0, 2], [5, 5], [7, 8]]
+    """
+    ranges: list[list[int]] = []
+    for index in indices:
+        if ranges and index == ranges[-1][1] + 1:
+            ranges[-1][1] = index
+        else:
+            ranges.append([index, index])
+    return ranges
+
+
+def shards_in_ranges(ranges: list[list[int]], n_samples: int, shard_size: int) -> list[Shard]:
+    """The shards that `to_ranges` described."""
+    shards = plan_shards(n_samples, shard_size)
+    return [shard for first, last in ranges for shard in shards[first : last + 1]]
 
 
 def forward_passes_per_sample(config: AuditConfig) -> int:

@@ -199,7 +199,7 @@ def _warnings(
     warnings = []
     if not bool(prediction.finite.all()):
         warnings.append("the model's output is not finite for some samples")
-    if accuracy is not None and n_tried >= 8 and accuracy <= 2 * chance:
+    if accuracy is not None and n_tried >= 8 and accuracy <= chance + min(chance, 0.1):
         warnings.append(
             f"accuracy on {n_tried} samples is {accuracy:.2f}, near chance ({chance:.3f}): are the "
             "labels the model's class indices, and is the preprocessing the model's?"

@@ -88,7 +88,7 @@ def fails_when_dark():
 
 @pytest.fixture(scope="session")
 def toy_package(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
-    """A folder on the import path, here and in child processes, with the factories of toy models."""
+    """A folder on the import path, here and in child processes, with factories of toy models."""
     folder = tmp_path_factory.mktemp("toy-package")
     (folder / f"{TOY_MODULE}.py").write_text(TOY_MODELS)
     with pytest.MonkeyPatch.context() as patch:

@@ -14,6 +14,7 @@ from pathlib import PurePosixPath
 import pandas as pd
 
 from tasks.config import DatasetConfig
+from tasks.datasets.audio import AUDIO_SUFFIXES
 from tasks.datasets.images import IMAGE_SUFFIXES
 from tasks.datasets.labels import folder_classes, label_samples
 from tasks.datasets.listing import Listing, make_listing
@@ -51,7 +52,12 @@ def list_folder(config: DatasetConfig) -> Listing:
         default_ids=paths,
         labels=labels,
         summary=_summary(len(paths), class_map, stray, others, config),
-        fingerprints=partial(file_fingerprints, root, kind=config.fingerprint),
+        fingerprints=partial(
+            file_fingerprints,
+            root,
+            kind=config.fingerprint,
+            with_folders=config.volume is not None,
+        ),
         place=root.url,
     )
 
@@ -62,11 +68,15 @@ def _samples(root: DataRoot, config: DatasetConfig) -> tuple[list[str], Counter[
     visible = [path for path in root.files() if not _hidden(path)]
     series = _series_folders(visible) if config.volume else []
     suffixes = VOLUME_SUFFIXES if config.volume else _SUFFIXES
+    if config.audio:
+        suffixes = AUDIO_SUFFIXES | {".npy"}
     samples = [path for path in visible if _suffix(path) in suffixes]
     known = {*suffixes, *([SLICE_SUFFIX] if series else [])}
     others = Counter(_suffix(path) for path in visible if _suffix(path) not in known)
     if not samples and not series:
-        advice = "" if config.volume else ". For volumes (NIfTI, DICOM) give dataset.volume"
+        advice = ". For volumes (NIfTI, DICOM) give dataset.volume, for sound dataset.audio"
+        if config.volume or config.audio:
+            advice = ""
         raise DatasetError(
             f"dataset.root {root.url} has no image in it: expected class folders with files "
             f"ending in {' '.join(sorted(suffixes))}, found {_counted(others) or 'no files'}"

@@ -210,6 +210,8 @@ def _element_type(feature: Any) -> str:
 
 
 def _fingerprint(payload: Payload, config: DatasetConfig) -> str:
-    if isinstance(payload, bytes):
-        return fingerprint(payload, config.fingerprint)
-    return array_fingerprint(payload, config.fingerprint)
+    if isinstance(payload, np.ndarray):
+        return array_fingerprint(payload, config.fingerprint)
+    return fingerprint(
+        payload if isinstance(payload, bytes) else b"".join(payload), config.fingerprint
+    )

@@ -14,6 +14,7 @@ from tasks.datasets.arrays import list_arrays
 from tasks.datasets.folder import list_folder
 from tasks.datasets.huggingface import list_huggingface
 from tasks.datasets.listing import ANNOTATIONS, Listing
+from tasks.datasets.segments import split_source, with_segments
 from tasks.datasets.selection import select_rows
 from tasks.datasets.table import list_table
 from tasks.datasets.webdataset import list_webdataset
@@ -64,7 +65,11 @@ def build_manifest(config: DatasetConfig) -> Manifest:
     _refuse_unused_settings(config)
     listing = _LISTINGS[config.kind](config)
     table, selection = select_rows(listing, config)
-    marks = listing.fingerprints(table["source"].tolist())
+    table = with_segments(table, config)
+    sources = table["source"].tolist()
+    if config.audio is not None:
+        sources = [split_source(source)[0] for source in sources]
+    marks = listing.fingerprints(sources)
     table["fingerprint"] = pd.array(marks, dtype="string")
     table = table[list(COLUMNS)]
     lost = marks.count("missing") + marks.count("unreadable")

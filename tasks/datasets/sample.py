@@ -30,11 +30,14 @@ class LoadedSample:
     Attributes:
         signal: Shape (channel, *space), values in [0, 1]; None unless the status is ok.
         detail: Empty when ok; otherwise the path, what was expected and what came.
+        n_valid: Length of a series before the padding that follows it; None where nothing is
+            padded.
     """
 
     signal: Signal | None
     status: SampleStatus
     detail: str
+    n_valid: int | None = None
 
 
 class BadSampleError(Exception):

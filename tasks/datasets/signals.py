@@ -11,6 +11,7 @@ from tasks.datasets.images import decode_image, unit_interval
 from tasks.datasets.preparation import prepare_image
 from tasks.datasets.sample import Array, BadSampleError, Payload, Signal
 from tasks.datasets.volumes import volume_signal
+from tasks.errors import ConfigError
 from tasks.preprocessing import Preprocessing
 
 
@@ -32,6 +33,11 @@ def signal_of(payload: Payload, preprocessing: Preprocessing, config: DatasetCon
         return _from_array(payload, preprocessing, config)
     if payload.startswith(NPY_MAGIC):
         return _from_array(read_npy(payload), preprocessing, config)
+    if len(preprocessing.spatial_shape) == 1:
+        raise ConfigError(
+            "the model takes series, and samples are files that are no arrays; for sound state "
+            "dataset.audio.sample_rate, the rate of the model's input"
+        )
     image = decode_image(payload, config.decoding)
     return _prepared([image], preprocessing, config)
 

@@ -122,16 +122,16 @@ class SampleStore:
 
 
 def open_files(config: DatasetConfig, digest: str) -> SampleStore:
-    """A store in which every source is the path of a file, or of a folder, below the root."""
+    """A store in which every source is the path of a file below the root, or of a DICOM series."""
     del digest  # Files are opened one by one; nothing of an older manifest is kept.
     root = open_root(config.root)
-    return SampleStore(root, partial(read_source, root))
+    return SampleStore(root, root.read if config.volume is None else partial(read_source, root))
 
 
 def read_source(root: DataRoot, source: str) -> bytes | tuple[bytes, ...]:
-    """Content of a file, or of every visible file that lies directly in a folder, by name.
+    """Content of a file, or of the slices (DICOM files) that lie directly in a folder, by name.
 
-    The slices of one DICOM volume are such a folder.
+    Where some files of a folder end in .dcm, these are the slices; otherwise all visible files are.
     """
     try:
         return root.read(source)
@@ -139,6 +139,7 @@ def read_source(root: DataRoot, source: str) -> bytes | tuple[bytes, ...]:
         names = root.files_in(source)
         if not names:
             raise
+        names = [name for name in names if name.lower().endswith(".dcm")] or names
         return tuple(root.read(f"{source}/{name}") for name in names)
 
 
@@ -198,14 +199,22 @@ def fingerprint(content: bytes | memoryview, kind: Literal["content", "size"]) -
 
 
 def file_fingerprints(
-    root: DataRoot, sources: Iterable[str], kind: Literal["content", "size"]
+    root: DataRoot,
+    sources: Iterable[str],
+    kind: Literal["content", "size"],
+    *,
+    with_folders: bool = False,
 ) -> list[str]:
-    """Fingerprint of each file or folder: SHA-256, `size:N`, `missing`, or `unreadable`."""
+    """Fingerprint of each file: SHA-256, `size:N`, `missing`, or `unreadable`.
+
+    Args:
+        with_folders: Whether a source may be a folder, as a DICOM series is.
+    """
 
     def one(source: str) -> str:
         if kind == "size":
             return f"size:{root.size(source)}"
-        content = read_source(root, source)
+        content = read_source(root, source) if with_folders else root.read(source)
         if isinstance(content, bytes):
             return fingerprint(content, kind)
         marks = "\n".join(fingerprint(part, kind) for part in content)

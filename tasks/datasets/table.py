@@ -50,7 +50,12 @@ def list_table(config: DatasetConfig) -> Listing:
         default_ids=sources,
         labels=label_samples(values, config, url),
         summary=f"table: {len(sources)} rows of {PurePosixPath(url).name}",
-        fingerprints=partial(file_fingerprints, root, kind=config.fingerprint),
+        fingerprints=partial(
+            file_fingerprints,
+            root,
+            kind=config.fingerprint,
+            with_folders=config.volume is not None,
+        ),
         place=url,
     )
 

@@ -6,7 +6,8 @@ NIfTI-1, NIfTI-2    single files, gzipped or not; the header's slope and interce
 DICOM series        a folder with one single-frame file per slice; slices are sorted along their
                     common normal by position, or by instance number where there is no position;
                     each slice's rescale slope and intercept are applied; MONOCHROME1 is not
-                    inverted; two series in one folder, gaps and doubled slices are decode errors
+                    inverted; two series in one folder, gaps, doubled and damaged slices are decode
+                    errors; where files end in .dcm, others in the folder are ignored
 TIFF stack          all pages of the first series; spacing from ImageJ's or OME's own entries
 =================== ==============================================================================
 
@@ -132,13 +133,10 @@ def _open_nifti(content: bytes, orientation: str) -> StoredVolume:
 
 def _open_series(contents: Sequence[bytes], orientation: str) -> StoredVolume:
     pydicom = _library("pydicom", "DICOM series")
-    files = [
-        pydicom.dcmread(io.BytesIO(content)) for content in contents if content[128:132] == b"DICM"
-    ]
-    slices = [file for file in files if "PixelData" in file]
-    if not slices:
+    slices = [pydicom.dcmread(io.BytesIO(content)) for content in contents]
+    if not slices or not all("PixelData" in piece for piece in slices):
         raise BadSampleError(
-            "decode_error", f"expected DICOM slices, got {len(contents)} files without any"
+            "decode_error", f"expected {len(contents)} DICOM slices, got files without pixels"
         )
     _check_series(slices)
     slices, direction, spacing = _sorted_slices(slices)

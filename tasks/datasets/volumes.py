@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from typing import Literal
 
 import numpy as np
 from scipy import ndimage
@@ -22,6 +23,8 @@ from tasks.datasets.sample import Array, BadSampleError, Payload, Signal
 from tasks.datasets.volume_files import StoredVolume, open_volume
 from tasks.preprocessing import Preprocessing
 from tasks.volume_config import VolumeConfig
+
+_Outside = Literal["grid-constant", "nearest"]
 
 
 def volume_signal(payload: Payload, preprocessing: Preprocessing, config: DatasetConfig) -> Signal:
@@ -50,7 +53,7 @@ def volume_signal(payload: Payload, preprocessing: Preprocessing, config: Datase
         )
     spacing = volume_spacing(stored, rules)
     signal = _on_grid(unit_values(values, rules), spacing, rules, preprocessing.spatial_shape)
-    return np.ascontiguousarray(np.broadcast_to(signal, preprocessing.input_shape))
+    return np.array(np.broadcast_to(signal, preprocessing.input_shape), order="C")
 
 
 def stored_volume(
@@ -163,7 +166,7 @@ def _on_grid(
 
 
 def _sampled(
-    signal: Signal, steps: Sequence[float], space: tuple[int, ...], outside: str
+    signal: Signal, steps: Sequence[float], space: tuple[int, ...], outside: _Outside
 ) -> Signal:
     """Values at steps of so many voxels, both grids having the same centre."""
     blur = [max(0.0, (step - 1) / 2) for step in steps]

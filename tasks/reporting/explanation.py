@@ -21,6 +21,8 @@ class SampleExplanation:
         shares: Method, then level, to the level's share of the importance, in [0, 1].
         reconstructions: Caption to the signal rebuilt from the most important coefficients.
         frequency_labels: Level to its frequency band and structure size, in words.
+        spacing: Millimetres per voxel along each axis of a volume, where it is known.
+        axes: Name of each axis of a volume.
     """
 
     sample_id: str
@@ -38,6 +40,8 @@ class SampleExplanation:
     shares: dict[str, dict[str, float]]
     reconstructions: dict[str, FloatArray]
     frequency_labels: dict[str, str]
+    spacing: tuple[float, ...] | None = None
+    axes: str = "zyx"
 
     @property
     def outcome(self) -> str:

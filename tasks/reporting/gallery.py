@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from tasks.reporting.explanation import FloatArray, SampleExplanation
 from tasks.reporting.formatting import finite, percent, significant
 from tasks.reporting.pictures import Renderer, can_picture, dimmed, map_uri, picture_uri, renderer
+from tasks.reporting.volume_cards import VolumeCard, volume_card
 from tasks.reporting.wording import level_title, method_title, ordered_levels, ordered_methods
 
 PICTURE_SIDE = 224
@@ -43,6 +44,7 @@ class SampleCard:
     Attributes:
         base: The dimmed picture that lies under every map.
         remark: Why there is no picture, when there is none.
+        volume: Slices and surfaces of a volume; None for other signals.
     """
 
     sample_id: str
@@ -57,13 +59,15 @@ class SampleCard:
     methods: tuple[MethodCard, ...]
     reconstructions: tuple[tuple[str, str], ...]
     remark: str
+    volume: VolumeCard | None = None
 
     @property
     def size(self) -> int:
         """Characters of its pictures in the page."""
         maps = sum(len(card.uri) for method in self.methods for card in method.maps)
         rebuilt = sum(len(uri) for _, uri in self.reconstructions)
-        return len(self.picture) + len(self.base) + maps + rebuilt
+        volume = self.volume.size if self.volume else 0
+        return len(self.picture) + len(self.base) + maps + rebuilt + volume
 
 
 def sample_cards(gallery: Sequence[SampleExplanation]) -> list[SampleCard]:
@@ -93,7 +97,7 @@ def _card(explanation: SampleExplanation, *, pictured: bool) -> SampleCard:
     methods: tuple[MethodCard, ...] = ()
     rebuilt: tuple[tuple[str, str], ...] = ()
     if signal is not None and not remark:
-        render = renderer(signal)
+        render = renderer(explanation)
         image = render.signal(signal)
         picture, base = picture_uri(image, PICTURE_SIDE), picture_uri(dimmed(image), PICTURE_SIDE)
         methods = tuple(
@@ -119,6 +123,7 @@ def _card(explanation: SampleExplanation, *, pictured: bool) -> SampleCard:
         methods,
         rebuilt,
         remark,
+        None if remark else volume_card(explanation),
     )
 
 

@@ -12,7 +12,8 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image
 
-from tasks.reporting.explanation import FloatArray
+from tasks.reporting.explanation import FloatArray, SampleExplanation
+from tasks.reporting.volume_views import view_of
 
 COLORMAP = "inferno"
 SCALE_PERCENTILE = 99.5
@@ -50,8 +51,20 @@ def _image_importance(importance: FloatArray) -> FloatArray:
     return np.nan_to_num(importance, posinf=0.0, neginf=0.0)
 
 
-# The one place that knows dimensions: 1 (waveforms) and 3 (slices) are added here.
-_RENDERERS: dict[int, Renderer] = {2: Renderer(_image, _image_importance)}
+def _image_renderer(_explanation: SampleExplanation) -> Renderer:
+    return Renderer(_image, _image_importance)
+
+
+def _volume_renderer(explanation: SampleExplanation) -> Renderer:
+    view = view_of(explanation)
+    return Renderer(view.signal, view.importance)
+
+
+# The one place that knows dimensions.
+_RENDERERS: dict[int, Callable[[SampleExplanation], Renderer]] = {
+    2: _image_renderer,
+    3: _volume_renderer,
+}
 
 
 def can_picture(signal: FloatArray) -> bool:
@@ -59,18 +72,20 @@ def can_picture(signal: FloatArray) -> bool:
     return signal.ndim - 1 in _RENDERERS
 
 
-def renderer(signal: FloatArray) -> Renderer:
-    """The renderer for a signal (channel, *space).
+def renderer(explanation: SampleExplanation) -> Renderer:
+    """The renderer for a sample's signal (channel, *space) and the maps that belong to it.
 
     Raises:
         ValueError: There is none for its number of axes.
     """
-    if not can_picture(signal):
+    signal = explanation.signal
+    if signal is None or not can_picture(signal):
         raise ValueError(
             f"expected a signal (channel, *space) with {sorted(_RENDERERS)} spatial axes, got "
-            f"shape {signal.shape}; pictures of other signals are not available"
+            f"shape {None if signal is None else signal.shape}; pictures of other signals are not "
+            "available"
         )
-    return _RENDERERS[signal.ndim - 1]
+    return _RENDERERS[signal.ndim - 1](explanation)
 
 
 def scaled_importance(importance: FloatArray) -> FloatArray:

@@ -83,6 +83,21 @@
   }
   all("[data-filter]").forEach(filter);
 
+  // Volumes: one slider moves every sheet of slices in its sample.
+  all("[data-slices]").forEach((viewer) => {
+    const slider = viewer.querySelector("input[type=range]");
+    const names = viewer.dataset.slices.split("|");
+    const columns = Number(viewer.dataset.columns), rows = Number(viewer.dataset.rows);
+    const percent = (index, count) => (count > 1 ? 100 * index / (count - 1) : 0) + "%";
+    slider.addEventListener("input", () => {
+      const slice = Number(slider.value);
+      viewer.style.setProperty("--x", percent(slice % columns, columns));
+      viewer.style.setProperty("--y", percent(Math.floor(slice / columns), rows));
+      viewer.querySelector("output").textContent = names[slice];
+      slider.setAttribute("aria-valuetext", names[slice]);
+    });
+  });
+
   // Closed samples would be missing on paper.
   window.addEventListener("beforeprint", () => all("details.sample").forEach((item) => { item.open = true; }));
 })();

@@ -22,6 +22,9 @@ from tasks.reporting.pictures import (
     overlay,
     renderer,
 )
+from tasks.reporting.surfaces import surface_picture
+from tasks.reporting.volume_cards import total_importance
+from tasks.reporting.volume_views import PLANES, view_of
 from tasks.reporting.wording import level_title, method_title, ordered_levels, ordered_methods
 
 # All lengths in inches.
@@ -104,13 +107,14 @@ class _Canvas:
 
 
 def _rows(explanation: SampleExplanation, signal: FloatArray) -> Iterator[tuple[str, list[Cell]]]:
-    render = renderer(signal)
+    render = renderer(explanation)
     picture = render.signal(signal)
     rebuilt = [
         Cell(render.signal(array), "Rebuilt", _wrapped(f"from the most important {caption}"))
         for caption, array in explanation.reconstructions.items()
     ]
-    yield "Input and reconstructions", [Cell(picture, "Input", "as the model sees it"), *rebuilt]
+    seen = "as the model sees it" if signal.ndim < 4 else PLANES
+    yield "Input and reconstructions", [Cell(picture, "Input", seen), *rebuilt]
     for method in ordered_methods(set(explanation.maps)):
         maps, shares = explanation.maps[method], explanation.shares.get(method, {})
         cells = [
@@ -122,8 +126,23 @@ def _rows(explanation: SampleExplanation, signal: FloatArray) -> Iterator[tuple[
             )
             for level in ordered_levels(set(maps))
         ]
+        if signal.ndim == 4:
+            cells += _surface_cells(explanation, signal, maps)
         if cells:
             yield f"{method_title(method)}: importance by level, fine to coarse", cells
+
+
+def _surface_cells(
+    explanation: SampleExplanation, signal: FloatArray, maps: dict[str, FloatArray]
+) -> list[Cell]:
+    picture = surface_picture(
+        signal, total_importance(maps), view_of(explanation), COLORMAP, side=360
+    )
+    if picture is None:
+        return []
+    return [
+        Cell(picture, "Surface, all levels", "coloured by the importance\nwithin a voxel of it")
+    ]
 
 
 def _wrapped(text: str) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, get_args
 
 from pydantic import BaseModel
 
@@ -77,12 +77,16 @@ def _flattened(
 ) -> Iterator[tuple[tuple[str, ...], Any, str]]:
     for key, value in values.items():
         field = schema.model_fields.get(key) if schema else None
-        nested = field.annotation if field else None
-        if (
-            isinstance(value, Mapping)
-            and isinstance(nested, type)
-            and issubclass(nested, BaseModel)
-        ):
+        nested = _nested_schema(field.annotation) if field else None
+        if isinstance(value, Mapping) and nested is not None:
             yield from _flattened(value, nested, (*path, str(key)))
         else:
             yield (*path, str(key)), value, (field.description or "") if field else ""
+
+
+def _nested_schema(annotation: Any) -> type[BaseModel] | None:
+    """The schema a key holds, also where it may be left out."""
+    for candidate in (annotation, *get_args(annotation)):
+        if isinstance(candidate, type) and issubclass(candidate, BaseModel):
+            return candidate
+    return None

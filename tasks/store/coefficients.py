@@ -91,12 +91,14 @@ class CoefficientStore:
 
     def _array(self, method: str) -> Any:
         try:
-            return zarr.open_array(f"{self._url()}/{method}", mode="r+")
+            array = zarr.open_array(f"{self._url()}/{method}", mode="r+")
         except (FileNotFoundError, KeyError) as error:
             raise StoreError(
                 f"{self.folder.uri(GROUP)} has no array '{method}'; it has "
                 f"{', '.join(self.methods()) or 'none'}"
             ) from error
+        # A shard whose samples are all bad must still be a file its receipt can name.
+        return array.with_config({"write_empty_chunks": True})
 
     def _url(self) -> str:
         return self.folder.uri(GROUP)
@@ -105,7 +107,8 @@ class CoefficientStore:
 def round_mantissa(values: NDArray[np.float32], bits: int) -> NDArray[np.float32]:
     """Round float32 values to a shorter mantissa, to nearest, ties to even.
 
-    The relative error is at most 2^-(bits + 1); infinities and NaN stay what they are.
+    The relative error is at most 2^-(bits + 1); infinities and NaN stay what they are, and numbers
+    that would be rounded up to infinity are rounded down.
 
     Args:
         values: Any shape.
@@ -126,7 +129,9 @@ def round_mantissa(values: NDArray[np.float32], bits: int) -> NDArray[np.float32
     raw = np.ascontiguousarray(values).view(np.uint32)
     half = np.uint32((1 << (dropped - 1)) - 1)
     odd = (raw >> np.uint32(dropped)) & np.uint32(1)
-    rounded = ((raw + half + odd) & ~np.uint32((1 << dropped) - 1)).view(np.float32)
+    kept = ~np.uint32((1 << dropped) - 1)
+    rounded = ((raw + half + odd) & kept).view(np.float32)
+    rounded = np.where(np.isfinite(rounded), rounded, (raw & kept).view(np.float32))
     return np.where(np.isfinite(values), rounded, values)
 
 
@@ -155,6 +160,4 @@ def _create_array(
             "levels": basis.levels,
             "mode": basis.mode,
         },
-        # A shard whose samples are all bad must still be a file its receipt can name.
-        config={"write_empty_chunks": True},
     )

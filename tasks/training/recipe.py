@@ -1,13 +1,35 @@
-"""Training by a recipe. (Under construction: the signatures are final.)"""
+"""The training loop: a fixed schedule, the last epoch, the same weights from the same recipe.
+
+The test samples are looked at once, after the weights are saved, with the weights read back from
+the file: what is measured is what is shipped.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import contextlib
+import json
+import time
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import torch
+from torch import Tensor, nn
+
+from tasks.locations import expand
+from tasks.models.audited import Normalisation
+from tasks.models.rules import resolve_preprocessing
+from tasks.models.sources import build_model
+from tasks.session import choose_device
+from tasks.training.augmentations import attach, signal_augmentation
 from tasks.training.config import TrainingConfig
+from tasks.training.losses import mixed_pairs, soft_loss, soft_targets
+from tasks.training.measures import test_measures
+from tasks.training.probes import embedded, probe_parts
+from tasks.training.samples import LabelledSignals, check_separate, read_signals
+from tasks.training.schedules import make_optimiser, make_schedule
+from tasks.training.weights import read_into, save_weights
 
 
 @dataclass(frozen=True)
@@ -16,7 +38,7 @@ class EpochReport:
 
     Attributes:
         epoch: 1 to `n_epochs`.
-        loss: Mean over the epoch's batches, with augmentations.
+        loss: Mean over the epoch's samples, with augmentations.
     """
 
     epoch: int
@@ -39,12 +61,138 @@ class TrainingResult:
     metrics: dict[str, Any]
 
 
-def train(
-    config: TrainingConfig, on_epoch: Callable[[EpochReport], None] | None = None
-) -> TrainingResult:
+EpochListener = Callable[[EpochReport], None]
+
+
+def train(config: TrainingConfig, on_epoch: EpochListener | None = None) -> TrainingResult:
     """Train, save the weights of the last epoch, and test what was saved.
 
     Args:
         on_epoch: Called after each epoch.
+
+    Raises:
+        DatasetError: If samples cannot be read, have no label, or are in training and test.
+        ModelError: If the model cannot be built.
     """
-    raise NotImplementedError
+    begin = time.perf_counter()
+    with _reproducible(config):
+        device = choose_device(config.device)
+        preprocessing = resolve_preprocessing(config.model)
+        training = read_signals(config.training_dataset(), preprocessing, "training")
+        test = read_signals(config.test_dataset(), preprocessing, "test")
+        check_separate(training, test)
+        model = build_model(config.model, device).module
+        normalisation = Normalisation(preprocessing).to(device)
+        if config.probe is None:
+            network = nn.Sequential(normalisation, model)
+            trained: nn.Module = model
+        else:
+            embedding, trained = probe_parts(model, config.probe)
+            frozen = nn.Sequential(normalisation, embedding)
+            training = embedded(training, frozen, config.optimisation.batch_size)
+            test = embedded(test, frozen, config.optimisation.batch_size)
+            network = nn.Sequential(trained)
+        losses = _fit(config, network, trained, training, on_epoch)
+        weights = save_weights(trained, config)
+        read_into(trained, weights)
+        measures = test_measures(network, test, config)
+    metrics = {
+        "name": config.name,
+        "config": config.model_dump(mode="json"),
+        "training": {"n": len(training), "digest": training.digest, "loss_by_epoch": losses},
+        "test": {"digest": test.digest, **measures},
+        "n_parameters": sum(parameter.numel() for parameter in trained.parameters()),
+        "torch": torch.__version__,
+        "seconds": round(time.perf_counter() - begin, 1),
+    }
+    path = Path(expand(config.metrics))
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(json.dumps(metrics, indent=2) + "\n", encoding="utf-8")
+    return TrainingResult(weights, path, metrics)
+
+
+def _fit(
+    config: TrainingConfig,
+    network: nn.Module,
+    trained: nn.Module,
+    samples: LabelledSignals,
+    on_epoch: EpochListener | None,
+) -> list[float]:
+    settings = config.optimisation
+    generator = torch.Generator().manual_seed(config.seed)
+    batches_per_epoch = len(_batches(samples, settings.batch_size, generator=None))
+    optimiser = make_optimiser(trained, settings)
+    schedule = make_schedule(optimiser, settings, settings.epochs * batches_per_epoch)
+    change = signal_augmentation(config.augmentations)
+    losses = []
+    with attach(trained, config.augmentations, generator):
+        for epoch in range(1, settings.epochs + 1):
+            network.train()
+            total = 0.0
+            for rows in _batches(samples, settings.batch_size, generator):
+                signal = change(samples.batch(rows), generator)
+                loss = _step(config, network, signal, samples.labels[rows], samples, generator)
+                optimiser.zero_grad(set_to_none=True)
+                loss.backward()
+                optimiser.step()
+                schedule.step()
+                total += float(loss.detach()) * len(rows)
+            losses.append(total / len(samples))
+            if on_epoch is not None:
+                on_epoch(EpochReport(epoch, settings.epochs, losses[-1]))
+    network.eval()
+    return losses
+
+
+def _step(
+    config: TrainingConfig,
+    network: nn.Module,
+    signal: Tensor,
+    labels: Tensor,
+    samples: LabelledSignals,
+    generator: torch.Generator,
+) -> Tensor:
+    """Loss of one batch, mixed in pairs if the recipe says so."""
+    settings = config.optimisation
+    target = soft_targets(labels, samples.n_classes, settings.label_smoothing)
+    weight = samples.class_weights[labels] if settings.balanced else torch.ones(len(labels))
+    if settings.mixup:
+        partner, share = mixed_pairs(len(labels), settings.mixup, generator)
+        signal = share * signal + (1 - share) * signal[partner]
+        target = share * target + (1 - share) * target[partner]
+        weight = share * weight + (1 - share) * weight[partner]
+    device = next(network.parameters()).device
+    output = network(signal.to(device))
+    return soft_loss(output, target.to(device), weight.to(device), config.model.head)
+
+
+def _batches(
+    samples: LabelledSignals, size: int, generator: torch.Generator | None
+) -> list[Tensor]:
+    """Rows of every batch in random order; a last batch of one joins the one before it."""
+    order = (
+        torch.arange(len(samples))
+        if generator is None
+        else torch.randperm(len(samples), generator=generator)
+    )
+    batches = list(order.split(size))
+    if len(batches) > 1 and len(batches[-1]) == 1:
+        last = batches.pop()
+        batches[-1] = torch.cat([batches[-1], last])
+    return batches
+
+
+@contextlib.contextmanager
+def _reproducible(config: TrainingConfig) -> Iterator[None]:
+    """Seeds, threads and deterministic kernels for the run, and as they were afterwards."""
+    threads, strict = torch.get_num_threads(), torch.are_deterministic_algorithms_enabled()
+    if config.threads is not None:
+        torch.set_num_threads(config.threads)
+    torch.use_deterministic_algorithms(mode=True, warn_only=True)
+    try:
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(config.seed)
+            yield
+    finally:
+        torch.use_deterministic_algorithms(strict)
+        torch.set_num_threads(threads)

@@ -99,7 +99,7 @@ def volume_transformer(
 
     Example:
         >>> sum(weight.numel() for weight in volume_transformer().parameters())
-        0
+        382202
     """
     return VolumeTransformer(
         num_classes, channels, size, stem, width, depth, n_heads, expansion, dropout

@@ -1,0 +1,162 @@
+"""Random changes of training signals: functions (values, generator, **arguments) -> values.
+
+Values have shape (sample, channel, *space); every sample is changed on its own. All randomness
+comes from the generator, which lives on the CPU.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import importlib
+import math
+from collections.abc import Callable, Iterator, Sequence
+from functools import partial
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from tasks.errors import ConfigError
+from tasks.training.config import AugmentationConfig
+
+Augmentation = Callable[[Tensor, torch.Generator], Tensor]
+
+
+def shift(values: Tensor, generator: torch.Generator, *, fraction: float, axis: int = -1) -> Tensor:
+    """Roll each sample along an axis by up to a fraction of its length, either way."""
+    reach = int(fraction * values.shape[axis])
+    steps = torch.randint(-reach, reach + 1, (len(values),), generator=generator).tolist()
+    axis = axis if axis < 0 else axis - 1
+    return torch.stack(
+        [value.roll(step, dims=axis) for value, step in zip(values, steps, strict=True)]
+    )
+
+
+def flip(
+    values: Tensor,
+    generator: torch.Generator,
+    *,
+    axes: Sequence[int],
+    probability: float = 0.5,
+) -> Tensor:
+    """Turn each sample around, along each of the axes on its own."""
+    for axis in axes:
+        chosen = torch.rand(len(values), generator=generator) < probability
+        shape = (-1, *[1] * (values.ndim - 1))
+        values = torch.where(chosen.reshape(shape).to(values.device), values.flip(axis), values)
+    return values
+
+
+def gain(values: Tensor, generator: torch.Generator, *, decibels: float) -> Tensor:
+    """Scale each sample by up to so many decibels, either way."""
+    level = decibels * (2 * torch.rand(len(values), generator=generator) - 1)
+    factor = torch.exp(level * math.log(10) / 20)
+    return values * factor.reshape(-1, *[1] * (values.ndim - 1)).to(values)
+
+
+def noise(values: Tensor, generator: torch.Generator, *, deviation: float) -> Tensor:
+    """Add Gaussian noise of a standard deviation drawn up to the given one for each sample."""
+    level = deviation * torch.rand(len(values), generator=generator)
+    drawn = torch.randn(values.shape, generator=generator)
+    return values + (level.reshape(-1, *[1] * (values.ndim - 1)) * drawn).to(values)
+
+
+def mask(
+    values: Tensor,
+    generator: torch.Generator,
+    *,
+    axis: int,
+    width: int,
+    count: int = 1,
+) -> Tensor:
+    """Set stripes across an axis to the sample's mean: SpecAugment (Park et al. 2019).
+
+    Args:
+        width: Largest width of a stripe.
+        count: Stripes per sample.
+    """
+    length = values.shape[axis]
+    places = torch.arange(length)
+    covered = torch.zeros(len(values), length, dtype=torch.bool)
+    for _ in range(count):
+        widths = torch.randint(0, width + 1, (len(values), 1), generator=generator)
+        starts = (torch.rand(len(values), 1, generator=generator) * (length - widths)).long()
+        covered |= (places >= starts) & (places < starts + widths)
+    shape = [len(values), *[1] * (values.ndim - 1)]
+    shape[axis] = length
+    mean = values.flatten(1).mean(1).reshape(-1, *[1] * (values.ndim - 1))
+    return torch.where(covered.reshape(shape).to(values.device), mean, values)
+
+
+def signal_augmentation(configs: Sequence[AugmentationConfig]) -> Augmentation:
+    """All changes of the signals, one after the other."""
+    steps = [find_augmentation(config) for config in configs if config.at is None]
+
+    def change(values: Tensor, generator: torch.Generator) -> Tensor:
+        for step in steps:
+            values = step(values, generator)
+        return values
+
+    return change
+
+
+@contextlib.contextmanager
+def attach(
+    model: nn.Module, configs: Sequence[AugmentationConfig], generator: torch.Generator
+) -> Iterator[None]:
+    """Change the outputs of submodules while the model is trained.
+
+    Raises:
+        ConfigError: If there is no such submodule or augmentation.
+    """
+    handles = []
+    known = dict(model.named_modules())
+    for config in configs:
+        if config.at is None:
+            continue
+        if config.at not in known:
+            children = ", ".join(name for name, _ in model.named_children())
+            raise ConfigError(
+                f"augmentations: the model has no submodule '{config.at}'; it has {children}"
+            )
+        step = find_augmentation(config)
+
+        def hook(
+            module: nn.Module, _inputs: Any, output: Tensor, step: Augmentation = step
+        ) -> Tensor:
+            return step(output, generator) if module.training else output
+
+        handles.append(known[config.at].register_forward_hook(hook))
+    try:
+        yield
+    finally:
+        for handle in handles:
+            handle.remove()
+
+
+def find_augmentation(config: AugmentationConfig) -> Augmentation:
+    """The function a name stands for, with its arguments filled in.
+
+    Raises:
+        ConfigError: If there is no such function.
+    """
+    module_name, _, function = config.name.rpartition(":")
+    own: dict[str, Callable[..., Tensor]] = {
+        "flip": flip,
+        "gain": gain,
+        "mask": mask,
+        "noise": noise,
+        "shift": shift,
+    }
+    if not module_name:
+        if function not in own:
+            raise ConfigError(
+                f"augmentations: there is no '{function}'; known are {', '.join(own)}, and "
+                "functions of your own as package.module:function"
+            )
+        return partial(own[function], **config.arguments)
+    try:
+        found = getattr(importlib.import_module(module_name), function)
+    except (ImportError, AttributeError) as error:
+        raise ConfigError(f"augmentations: '{config.name}' cannot be imported: {error}") from error
+    return partial(found, **config.arguments)
