@@ -330,21 +330,7 @@ class TestRunners:
         assert stored(folder).checksums() == stored(compute_all(alone)).checksums()
 
     @pytest.mark.slow
-    @pytest.mark.parametrize(
-        "number",
-        [
-            signal.SIGTERM,
-            pytest.param(
-                signal.SIGINT,
-                marks=pytest.mark.xfail(
-                    strict=False,
-                    raises=subprocess.TimeoutExpired,
-                    reason="a pool process interrupted while it starts breaks the pool, and the "
-                    "run then waits for ever: kill it and run again, nothing is lost",
-                ),
-            ),
-        ],
-    )
+    @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
     def test_a_signal_reaches_the_processes_of_a_pool(
         self, toy_file, quiet_environment, tmp_path, number
     ):
