@@ -18,7 +18,12 @@ from prefect import flow, runtime, task
 from prefect.cache_policies import NO_CACHE
 from prefect.futures import PrefectFuture, as_completed
 
-from flows.cancellation import flow_stop_check, graceful_sigterm, stopping_workers
+from flows.cancellation import (
+    children_without_interrupts,
+    flow_stop_check,
+    graceful_sigterm,
+    stopping_workers,
+)
 from flows.presentation import RunPages
 from flows.runners import task_runner, with_worker_device
 from tasks.cancellation import stop_requested
@@ -135,12 +140,13 @@ def compute(
     groups = group_shards(shards, config.execution.max_tasks)
     problems = []
     with stopping_workers(config.execution, flow_run_id):
-        futures = {
-            compute_shards.submit(
-                config, group, group[0].index, group[-1].index, flow_run_id
-            ): group
-            for group in groups
-        }
+        with children_without_interrupts():
+            futures = {
+                compute_shards.submit(
+                    config, group, group[0].index, group[-1].index, flow_run_id
+                ): group
+                for group in groups
+            }
         for future in as_completed(list(futures)):
             problem = _collect(future, futures[future], pages.advance)
             if problem:

@@ -89,6 +89,23 @@ def stopping_workers(execution: ExecutionConfig, flow_run_id: UUID | None) -> It
             watcher.join()
 
 
+@contextlib.contextmanager
+def children_without_interrupts() -> Iterator[None]:
+    """Processes and threads that start in the block never see SIGINT.
+
+    A terminal sends Ctrl-C to every process of the foreground. One in a process that is still
+    starting would break the whole pool; those processes learn of it as of any other stop.
+    """
+    if not hasattr(signal, "pthread_sigmask"):  # not on POSIX
+        yield
+        return
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
 def _pass_on(flow_run_id: UUID, finished: threading.Event) -> None:
     while not finished.wait(_LOOK_EVERY_S):
         if stop_requested() and _mark_cancelling(flow_run_id):

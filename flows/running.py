@@ -25,9 +25,6 @@ from tasks.cancellation import clear_stop, request_stop, stop_requested
 from tasks.config import AuditConfig
 from tasks.errors import AuditError, IncompleteAuditError
 from tasks.store import AuditFolder
-from tasks.tracking import without_password
-
-_PREFECT_ANSWERS_S = 15.0
 
 
 def run_audit(config: AuditConfig, *, fresh: bool = False, quiet: bool = False) -> dict[str, Any]:
@@ -38,12 +35,17 @@ def run_audit(config: AuditConfig, *, fresh: bool = False, quiet: bool = False) 
     """
     console = Console(stderr=True, quiet=quiet)
     console.print(f"Audit [bold]{config.name}[/bold]: starting Prefect and loading the model …")
-    _check_prefect()
-    from flows.audit import audit
-    from flows.presentation import on_progress
+    from flows.connection import answering_prefect
 
     clear_stop()
-    with _stop_on_signals(console), _progress_bar(console) as (progress, listener):
+    with (
+        answering_prefect(),
+        _stop_on_signals(console),
+        _progress_bar(console) as (progress, listener),
+    ):
+        from flows.audit import audit
+        from flows.presentation import on_progress
+
         stop_listening = on_progress(listener)
         try:
             result = audit(config, fresh=fresh)
@@ -182,26 +184,6 @@ def _stop_on_signals(console: Console) -> Iterator[None]:
 
     with handling_signals(handle):
         yield
-
-
-def _check_prefect() -> None:
-    """Ask the configured Prefect server for an answer, whatever it says, before any work."""
-    import httpx
-    from prefect.settings import get_current_settings
-
-    url = get_current_settings().api.url
-    if not url:
-        return
-    try:
-        httpx.get(f"{url.rstrip('/')}/health", timeout=_PREFECT_ANSWERS_S)
-    except (httpx.HTTPError, httpx.InvalidURL) as error:
-        shown = without_password(url)
-        raise IncompleteAuditError(
-            f"the Prefect server at {shown} (PREFECT_API_URL, or the active profile) does not "
-            f"answer: {type(error).__name__}: {error}. Start it (prefect server start), or run "
-            "with a server of its own: PREFECT_API_URL= wam-audit run …. Nothing was computed and "
-            "nothing is lost."
-        ) from error
 
 
 def _interrupted() -> IncompleteAuditError:

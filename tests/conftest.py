@@ -69,6 +69,15 @@ class FailsWhenDark(Toy):
         return super().forward(x)
 
 
+class LittleMemory(Toy):
+    """Has no room for more than two rows at a time."""
+
+    def forward(self, x):
+        if len(x) > 2:
+            raise torch.OutOfMemoryError("no room")
+        return super().forward(x)
+
+
 def toy(n_classes=3, seed=0, delay=0.0):
     return Toy(n_classes, seed, delay)
 
@@ -79,6 +88,10 @@ def nan_when_dark():
 
 def blind():
     return Blind(3, 0, 0.0)
+
+
+def little_memory():
+    return LittleMemory(3, 0, 0.0)
 
 
 def fails_when_dark():

@@ -1,5 +1,6 @@
 """A Prefect server for all flow runs of the session, and the command line as users call it."""
 
+import shutil
 import sys
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -15,6 +16,7 @@ QUIET = {
     "PREFECT_SERVER_EPHEMERAL_STARTUP_TIMEOUT_SECONDS": "180",
     "PREFECT_LOGGING_EXTRA_LOGGERS": "flows,tasks,wam_core",
     "PREFECT_LOGGING_HANDLERS_CONSOLE_LEVEL": "CRITICAL",
+    "PREFECT_LOGGING_TO_API_WHEN_MISSING_FLOW": "ignore",
     "NO_COLOR": "1",
 }
 
@@ -38,6 +40,29 @@ def prefect_server(quiet_environment: dict[str, str]) -> Iterator[None]:
 
     with prefect_test_harness(server_startup_timeout=180):
         yield
+
+
+@pytest.fixture(scope="session")
+def empty_tracking(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """An MLflow database without runs: creating its tables takes seconds."""
+    from tasks.tracking.connection import connection
+
+    path = tmp_path_factory.mktemp("tracking") / "mlflow.db"
+    with connection(f"sqlite:///{path}", "creating the tables"):
+        pass
+    return path
+
+
+@pytest.fixture
+def tracking_at(empty_tracking: Path) -> Callable[[Path], Path]:
+    """Puts a database without runs at a path."""
+
+    def put(path: Path) -> Path:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        shutil.copy(empty_tracking, path)
+        return path
+
+    return put
 
 
 @dataclass(frozen=True)

@@ -10,7 +10,7 @@ import subprocess
 import sys
 import time
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from types import SimpleNamespace
 from uuid import uuid4
 
@@ -75,10 +75,10 @@ def mlflow_run(config, uri):
 
 
 def test_an_audit_through_prefect_and_mlflow(
-    audit_flow, toy_config, compute_all, stored, tmp_path, quiet_environment
+    audit_flow, toy_config, compute_all, stored, tmp_path, tracking_at
 ):
     name = f"flow-{uuid4().hex[:8]}"
-    uri = f"sqlite:///{tmp_path / 'tracking' / 'mlflow.db'}"
+    uri = f"sqlite:///{tracking_at(tmp_path / 'tracking' / 'mlflow.db')}"
     config = toy_config(
         name=name,
         store={"shard_size": 1},
@@ -347,15 +347,19 @@ class TestRunners:
             start_new_session=True,
         )
         deadline = time.monotonic() + 200
-        while not list(tmp_path.glob("audits/toy-*/receipts/*.json")):
-            assert time.monotonic() < deadline
-            time.sleep(0.1)
-        if number == signal.SIGINT:
-            # As a terminal does it: the whole foreground group.
-            os.killpg(command.pid, number)
-        else:
-            command.send_signal(number)
-        _, err = command.communicate(timeout=120)
+        try:
+            while not list(tmp_path.glob("audits/toy-*/receipts/*.json")):
+                assert time.monotonic() < deadline
+                time.sleep(0.1)
+            if number == signal.SIGINT:
+                # As a terminal does it: the whole foreground group.
+                os.killpg(command.pid, number)
+            else:
+                command.send_signal(number)
+            _, err = command.communicate(timeout=120)
+        finally:
+            with suppress(ProcessLookupError):
+                os.killpg(command.pid, signal.SIGKILL)
         assert command.returncode == EXIT_INCOMPLETE, err
         assert "Traceback" not in err
         assert len(list(tmp_path.glob("audits/toy-*/receipts/*.json"))) < 60

@@ -9,7 +9,7 @@ import sqlite3
 import subprocess
 import sys
 import time
-from contextlib import closing
+from contextlib import closing, suppress
 from pathlib import Path
 
 import numpy as np
@@ -129,9 +129,10 @@ class TestMistakes:
 
 class TestRun:
     def test_a_complete_audit_and_what_can_be_asked_of_it(
-        self, cli, toy_file, folder_of, stored, tmp_path
+        self, cli, toy_file, folder_of, stored, tmp_path, tracking_at
     ):
         path = toy_file(5, tracking={"enabled": True})
+        tracking_at(tmp_path / "audits" / "mlflow.db")
         plan = json.loads(cli("plan", path, "--json").out)
         assert (plan["n_samples"], plan["n_shards"], plan["n_done"]) == (5, 2, 0)
         assert plan["estimated_seconds"] > 0
@@ -166,13 +167,13 @@ class TestRun:
         summary = (folder / "summary.json").read_bytes()
         for name in ("summary.json", "report.html", "gates.json", "gates.xml"):
             (folder / name).unlink()
-        elsewhere = tmp_path / "elsewhere" / "mlflow.db"
+        elsewhere = tracking_at(tmp_path / "elsewhere" / "mlflow.db")
         rebuilt = cli("report", folder, "--json", "--set", f"tracking.uri=sqlite:///{elsewhere}")
         assert rebuilt.code == EXIT_DONE
         assert (folder / "summary.json").read_bytes() == summary
         assert (folder / "report.html").exists()
         assert json.loads(rebuilt.out)["mlflow_run"]
-        assert elsewhere.exists()
+        assert (elsewhere.parent / "mlflow-artifacts").is_dir()
 
         flipped = folder / "tables/levels/part-000001.parquet"
         content = bytearray(flipped.read_bytes())
@@ -239,9 +240,6 @@ class TestTrouble:
         folder = folder_of(path)
         assert (folder / "report.html").exists()
         assert json.loads((folder / "summary.json").read_text())["complete"]
-        published = cli("report", folder, "--set", "tracking.uri=null")
-        assert published.code == EXIT_DONE
-        assert (path.parent / "audits/mlflow.db").exists()
 
     def test_prefect_that_cannot_be_reached(self, toy_file, quiet_environment, closed_port):
         url = f"http://127.0.0.1:{closed_port}/api"
@@ -333,10 +331,11 @@ def mlflow_runs(path):
 
 class TestInterruption:
     @pytest.fixture
-    def slow_toys(self, toy_file):
-        """An audit of many seconds, so that a signal meets it at work."""
+    def slow_toys(self, toy_file, tracking_at, tmp_path):
+        """An audit of some seconds, so that a signal meets it at work."""
+        tracking_at(tmp_path / "audits" / "mlflow.db")
         return toy_file(
-            24,
+            16,
             model={"arguments": {"delay": 0.05}},
             store={"shard_size": 2},
             execution={"max_batch": 1, "preflight": False},
@@ -352,7 +351,7 @@ class TestInterruption:
         killed.communicate()
         folder = folder_of(slow_toys)
         done = {file.name: file.stat().st_mtime_ns for file in folder.glob("receipts/*.json")}
-        assert 2 <= len(done) < 12
+        assert 2 <= len(done) < 8
         assert mlflow_runs(slow_toys) == [("RUNNING", 0)]
 
         finished = cli("run", slow_toys)
@@ -364,18 +363,28 @@ class TestInterruption:
 
         from tasks.config_files import load_config
 
-        config = load_config(slow_toys, [f"store.url={tmp_path / 'whole'}"])
+        overrides = [f"store.url={tmp_path / 'whole'}", "model.arguments={}"]
+        config = load_config(slow_toys, overrides)
         assert stored(folder).checksums() == stored(compute_all(config)).checksums()
 
-    @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+    @pytest.mark.slow
+    @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
     def test_a_signal_stops_at_the_next_batch(
         self, slow_toys, quiet_environment, folder_of, number
     ):
         interrupted = start(slow_toys)
-        wait_for(lambda: len(list(slow_toys.parent.glob("audits/toy-*/receipts/*.json"))) >= 1)
-        interrupted.send_signal(number)
-        began = time.monotonic()
-        _, err = interrupted.communicate(timeout=120)
+        try:
+            wait_for(lambda: len(list(slow_toys.parent.glob("audits/toy-*/receipts/*.json"))) >= 1)
+            began = time.monotonic()
+            if number == signal.SIGINT:
+                # A terminal sends Ctrl-C to the whole group, the embedded Prefect server included.
+                os.killpg(interrupted.pid, number)
+            else:
+                interrupted.send_signal(number)
+            _, err = interrupted.communicate(timeout=120)
+        finally:
+            with suppress(ProcessLookupError):
+                os.killpg(interrupted.pid, signal.SIGKILL)
         assert interrupted.returncode == EXIT_INCOMPLETE, err
         assert time.monotonic() - began < 60
         message = " ".join(err.split())
@@ -383,7 +392,7 @@ class TestInterruption:
         assert "Run the same command again to continue" in message
         assert "Traceback" not in err
         folder = folder_of(slow_toys)
-        assert len(list(folder.glob("receipts/*.json"))) < 12
+        assert len(list(folder.glob("receipts/*.json"))) < 8
         assert not list(folder.rglob(".tmp-*"))
         assert mlflow_runs(slow_toys) == [("KILLED", 0)]
 

@@ -404,26 +404,13 @@ class TestFailures:
         assert not session.folder.names("tables/samples", ".parquet")
 
     def test_memory_that_runs_out_halves_the_batch_and_changes_nothing(
-        self, toy_config, compute_all, stored, monkeypatch
+        self, toy_config, compute_all, stored
     ):
         whole = stored(compute_all(toy_config(name="whole")))
-        explain, predict = compute.explain, compute.predict
-
-        def explain_little(*arguments):
-            if arguments[-1] > 2:
-                raise torch.OutOfMemoryError("no room")
-            return explain(*arguments)
-
-        def predict_little(model, signal, max_batch=None):
-            if max_batch is None or max_batch > 4:
-                raise torch.OutOfMemoryError("no room")
-            return predict(model, signal, max_batch)
-
-        monkeypatch.setattr(compute, "explain", explain_little)
-        monkeypatch.setattr(compute, "predict", predict_little)
-        folder = compute_all(toy_config(name="little"))
-        session = AuditSession(toy_config(name="little"))
-        assert {receipt.max_batch for receipt in session.completed().values()} == {2}
+        config = toy_config(name="little", model={"name": "wam_audit_toy_models:little_memory"})
+        folder = compute_all(config)
+        receipts = AuditSession(config).completed().values()
+        assert {receipt.max_batch for receipt in receipts} == {2}
         assert_same_numbers(stored(folder), whole)
 
     def test_a_sample_too_large_for_memory_says_what_to_do(self, toy_config, monkeypatch):
