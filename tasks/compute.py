@@ -21,13 +21,14 @@ from torch import Tensor
 from tasks.cancellation import StopCheck, stop_requested
 from tasks.datasets import LoadedSample
 from tasks.errors import IncompleteAuditError, ModelError
-from tasks.explain import Explanation, Prediction, explain, halve_on_out_of_memory, predict
+from tasks.explain import Explanation, explain, halve_on_out_of_memory, predict
 from tasks.rows import ShardRows
 from tasks.session import AuditSession
 from tasks.store import Receipt, Shard
 from tasks.store.coefficients import round_mantissa
 from tasks.store.receipts import stored_files, write_receipt
 from tasks.store.tables import write_part
+from wam_core.padding import support_of
 
 _READ_THREADS = 4
 
@@ -120,7 +121,7 @@ class _ShardComputation:
                 )
             self.n_forward += len(readable)
             self.rows.add_predictions(readable, prediction)
-            self._explain(readable, signal, prediction)
+            self._explain(readable, signal, _valid_lengths(loaded, signal))
         except (ValueError, RuntimeError) as error:
             if isinstance(error, torch.OutOfMemoryError):
                 raise self._out_of_memory(error) from error
@@ -130,9 +131,8 @@ class _ShardComputation:
                 f"{ids}: {error}"
             ) from error
 
-    def _explain(self, readable: list[int], signal: Tensor, prediction: Prediction) -> None:
-        spread = signal.flatten(1).amax(1) - signal.flatten(1).amin(1)
-        self.rows.mark_constant(readable, (spread == 0).cpu())
+    def _explain(self, readable: list[int], signal: Tensor, n_valid: Tensor | None) -> None:
+        self.rows.mark_constant(readable, _is_constant(signal, n_valid).cpu())
         chosen = [index for index, row in enumerate(readable) if self.rows.status(row) == "ok"]
         if not chosen:
             return
@@ -140,6 +140,7 @@ class _ShardComputation:
         targets = self.rows.targets(selected)
         ids = [self.rows.sample_id(row) for row in selected]
         batch = signal[chosen]
+        lengths = None if n_valid is None else n_valid[chosen]
         with self.watch.time("attribute"):
             explanation, self.max_batch = halve_on_out_of_memory(
                 lambda size: explain(
@@ -150,6 +151,7 @@ class _ShardComputation:
                     targets,
                     ids,
                     size,
+                    lengths,
                 ),
                 self.max_batch,
             )
@@ -205,3 +207,21 @@ class _ShardComputation:
             f"one sample at a time does not fit the memory of {self.session.device}: {error}. Use "
             "a smaller input, another device, or execution.device: cpu."
         )
+
+
+def _valid_lengths(loaded: list[LoadedSample], signal: Tensor) -> Tensor | None:
+    """Length of each readable series before its padding; None where no sample is padded."""
+    lengths = [sample.n_valid for sample in loaded if sample.signal is not None]
+    full = signal.shape[-1]
+    if all(length in (None, full) for length in lengths):
+        return None
+    return torch.tensor([full if length is None else length for length in lengths])
+
+
+def _is_constant(signal: Tensor, n_valid: Tensor | None) -> Tensor:
+    """Whether a signal has one value throughout; what pads it does not count."""
+    if n_valid is not None:
+        padding = support_of(n_valid.to(signal.device), signal.shape[-1]) == 0
+        signal = torch.where(padding, signal[..., :1], signal)
+    flat = signal.flatten(1)
+    return flat.amax(1) == flat.amin(1)

@@ -14,8 +14,9 @@ from tasks.models import LoadedModel
 from wam_core import attribution
 from wam_core.baselines import baseline
 from wam_core.basis import CoefficientLayout
+from wam_core.padding import UnpaddedScore, support_of
 from wam_core.reliance import BandProfile, band_profile, share_standard_error
-from wam_core.scores import ClassScore, class_logits, class_probabilities
+from wam_core.scores import ClassScore, ScoreFn, class_logits, class_probabilities
 from wam_core.transform import WaveletCoefficients, decompose
 
 _Result = TypeVar("_Result")
@@ -94,6 +95,7 @@ def explain(
     targets: Tensor,
     sample_ids: Sequence[str],
     max_batch: int,
+    n_valid: Tensor | None = None,
 ) -> Explanation:
     """Attribute the targets' scores to the coefficients, by every enabled method.
 
@@ -101,11 +103,14 @@ def explain(
         signal: Shape (batch, channel, *space), in data space, on the model's device.
         targets: Class explained, shape (batch,).
         max_batch: Most rows in one pass.
+        n_valid: Length of each series before its padding, which is no part of what is explained.
     """
     settings = config.attribution
-    score = ClassScore(
+    score: ScoreFn = ClassScore(
         model.module, targets.to(signal.device), kind=settings.score, head=model.head
     )
+    if n_valid is not None:
+        score = UnpaddedScore(score, support_of(n_valid.to(signal.device), signal.shape[-1]))
     coefficients = decompose(signal, layout.basis)
     profiles: dict[str, MethodProfile] = {}
     maps: dict[str, WaveletCoefficients] = {}
@@ -158,7 +163,7 @@ def halve_on_out_of_memory(
 
 def _smoothgrad(
     config: AuditConfig,
-    score: ClassScore,
+    score: ScoreFn,
     signal: Tensor,
     layout: CoefficientLayout,
     sample_ids: Sequence[str],

@@ -114,6 +114,7 @@ class StoredAudit:
             shares=_shares(levels[levels["sample_index"] == row], set(maps)),
             reconstructions=reconstructions,
             frequency_labels=dict(self.audit["frequency_labels"]),
+            sample_rate=(self.audit.get("sound") or {}).get("sample_rate_hz"),
             **_voxels(self.audit),
         )
 

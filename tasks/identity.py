@@ -12,9 +12,9 @@ import torch
 
 from tasks.config import AuditConfig
 from tasks.datasets import Manifest
-from tasks.datasets.spacing import voxel_grid
+from tasks.datasets.spacing import VoxelGrid, voxel_grid
 from tasks.errors import ConfigError, IdentityError, StoreError
-from tasks.frequencies import frequency_labels
+from tasks.frequencies import frequency_labels, hertz_bands
 from tasks.models import LoadedModel
 from tasks.store import AuditFolder
 from wam_core.basis import CoefficientLayout, WaveletBasis
@@ -23,6 +23,7 @@ AUDIT_FILE = "audit.json"
 
 _RECORDED_LIBRARIES = (
     "torch", "torchvision", "timm", "ptwt", "PyWavelets", "numpy", "zarr", "pandas", "pillow",
+    "soundfile", "soxr",
 )  # fmt: skip
 
 # A folder goes on only with the same numbers: path in audit.json, and what it is to a person.
@@ -72,12 +73,9 @@ class AuditIdentity:
                 "preprocessing_digest": model.preprocessing.digest(),
                 "basis": config.basis.model_dump(mode="json"),
                 "layout": layout.record(),
-                "frequency_labels": (
-                    frequency_labels(layout)
-                    if voxels is None
-                    else frequency_labels(layout, voxels.spacing, voxels.axes)
-                ),
+                "frequency_labels": _frequency_labels(config, layout, voxels),
                 "voxels": None if voxels is None else voxels.record(layout),
+                "sound": _sound(config, layout),
                 "seeds": {
                     "noise": config.attribution.seed,
                     "bootstrap": config.analyses.intervals.seed,
@@ -149,6 +147,28 @@ def basis_layout(config: AuditConfig, space: tuple[int, ...]) -> CoefficientLayo
         return CoefficientLayout(space, WaveletBasis(basis.wavelet, basis.levels, basis.mode))
     except ValueError as error:
         raise ConfigError(f"basis: {error}") from error
+
+
+def _frequency_labels(
+    config: AuditConfig, layout: CoefficientLayout, voxels: VoxelGrid | None
+) -> dict[str, str]:
+    if config.dataset.audio is not None:
+        return frequency_labels(layout, sample_rate=config.dataset.audio.sample_rate)
+    if voxels is not None:
+        return frequency_labels(layout, voxels.spacing, voxels.axes)
+    return frequency_labels(layout)
+
+
+def _sound(config: AuditConfig, layout: CoefficientLayout) -> dict[str, Any] | None:
+    """Sample rate and the octave of every level; None for other signals."""
+    if config.dataset.audio is None:
+        return None
+    rate = config.dataset.audio.sample_rate
+    return {
+        "sample_rate_hz": rate,
+        "frequency_unit": "Hz",
+        "frequency_bands": hertz_bands(layout, rate),
+    }
 
 
 def _versions() -> dict[str, str]:

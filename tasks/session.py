@@ -63,11 +63,13 @@ class AuditSession:
         threads = self.config.execution.torch_threads
         if threads is not None:
             torch.set_num_threads(threads)
-        return load_model(
+        model = load_model(
             self.config.model,
             device=self.device,
             channels_last=self.config.execution.channels_last,
         )
+        _check_sample_rate(self.config, model)
+        return model
 
     @cached_property
     def reader(self) -> SampleReader:
@@ -206,6 +208,17 @@ def choose_device(name: str) -> torch.device:
             "devices; use auto or cpu"
         )
     return device
+
+
+def _check_sample_rate(config: AuditConfig, model: LoadedModel) -> None:
+    """A model that says which rate it takes must get it: nothing else would notice."""
+    wanted = getattr(getattr(model.module, "model", None), "sample_rate", None)
+    audio = config.dataset.audio
+    if audio is not None and isinstance(wanted, int) and wanted != audio.sample_rate:
+        raise ConfigError(
+            f"dataset.audio.sample_rate is {audio.sample_rate} Hz, but the model takes {wanted} Hz "
+            "(its attribute sample_rate, which may be among model.arguments); make them agree"
+        )
 
 
 def _check_labels(config: AuditConfig, manifest: Manifest) -> None:

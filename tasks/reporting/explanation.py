@@ -23,6 +23,7 @@ class SampleExplanation:
         frequency_labels: Level to its frequency band and structure size, in words.
         spacing: Millimetres per voxel along each axis of a volume, where it is known.
         axes: Name of each axis of a volume.
+        sample_rate: Samples per second of a sound, in Hz; None for other signals.
     """
 
     sample_id: str
@@ -42,6 +43,7 @@ class SampleExplanation:
     frequency_labels: dict[str, str]
     spacing: tuple[float, ...] | None = None
     axes: str = "zyx"
+    sample_rate: int | None = None
 
     @property
     def outcome(self) -> str:

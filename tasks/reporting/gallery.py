@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from tasks.reporting.explanation import FloatArray, SampleExplanation
 from tasks.reporting.formatting import finite, percent, significant
 from tasks.reporting.pictures import Renderer, can_picture, dimmed, map_uri, picture_uri, renderer
+from tasks.reporting.sound_cards import SoundCard, sound_card
 from tasks.reporting.volume_cards import VolumeCard, volume_card
 from tasks.reporting.wording import level_title, method_title, ordered_levels, ordered_methods
 
@@ -45,6 +46,7 @@ class SampleCard:
         base: The dimmed picture that lies under every map.
         remark: Why there is no picture, when there is none.
         volume: Slices and surfaces of a volume; None for other signals.
+        sound: Maps over time and players of a sound; None for other signals.
     """
 
     sample_id: str
@@ -60,6 +62,7 @@ class SampleCard:
     reconstructions: tuple[tuple[str, str], ...]
     remark: str
     volume: VolumeCard | None = None
+    sound: SoundCard | None = None
 
     @property
     def size(self) -> int:
@@ -67,7 +70,8 @@ class SampleCard:
         maps = sum(len(card.uri) for method in self.methods for card in method.maps)
         rebuilt = sum(len(uri) for _, uri in self.reconstructions)
         volume = self.volume.size if self.volume else 0
-        return len(self.picture) + len(self.base) + maps + rebuilt + volume
+        sound = self.sound.size if self.sound else 0
+        return len(self.picture) + len(self.base) + maps + rebuilt + volume + sound
 
 
 def sample_cards(gallery: Sequence[SampleExplanation]) -> list[SampleCard]:
@@ -124,6 +128,7 @@ def _card(explanation: SampleExplanation, *, pictured: bool) -> SampleCard:
         rebuilt,
         remark,
         None if remark else volume_card(explanation),
+        None if remark else sound_card(explanation),
     )
 
 

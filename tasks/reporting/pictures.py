@@ -13,6 +13,7 @@ import numpy.typing as npt
 from PIL import Image
 
 from tasks.reporting.explanation import FloatArray, SampleExplanation
+from tasks.reporting.sound_views import view_of_sound
 from tasks.reporting.volume_views import view_of
 
 COLORMAP = "inferno"
@@ -55,6 +56,11 @@ def _image_renderer(_explanation: SampleExplanation) -> Renderer:
     return Renderer(_image, _image_importance)
 
 
+def _sound_renderer(explanation: SampleExplanation) -> Renderer:
+    view = view_of_sound(explanation)
+    return Renderer(view.signal, view.importance)
+
+
 def _volume_renderer(explanation: SampleExplanation) -> Renderer:
     view = view_of(explanation)
     return Renderer(view.signal, view.importance)
@@ -62,6 +68,7 @@ def _volume_renderer(explanation: SampleExplanation) -> Renderer:
 
 # The one place that knows dimensions.
 _RENDERERS: dict[int, Callable[[SampleExplanation], Renderer]] = {
+    1: _sound_renderer,
     2: _image_renderer,
     3: _volume_renderer,
 }

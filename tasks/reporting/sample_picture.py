@@ -22,6 +22,7 @@ from tasks.reporting.pictures import (
     overlay,
     renderer,
 )
+from tasks.reporting.sound_picture import sound_figure
 from tasks.reporting.surfaces import surface_picture
 from tasks.reporting.volume_cards import total_importance
 from tasks.reporting.volume_views import PLANES, view_of
@@ -51,6 +52,8 @@ def sample_figure(explanation: SampleExplanation) -> Figure:
     signal = explanation.signal
     if signal is None or not can_picture(signal):
         return _figure_without_picture(explanation)
+    if signal.ndim == 2:
+        return sound_figure(explanation, signal)
     rows = list(_rows(explanation, signal))
     height, width = rows[0][1][0].picture.shape[:2]
     cell_height = _CELL * min(max(height / width, 0.3), 2.0)

@@ -23,6 +23,7 @@ def save_weights(module: nn.Module, config: TrainingConfig) -> Path:
     }
     partial = path.with_suffix(".partial")
     save_file({name: value.contiguous() for name, value in state.items()}, partial)
+    partial.chmod(0o644)  # safetensors writes files for their owner alone
     partial.replace(path)
     return path
 

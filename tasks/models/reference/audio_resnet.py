@@ -43,8 +43,11 @@ class ResidualBlock(nn.Module):
         self.second_norm = nn.BatchNorm2d(channels_out)
         self.shortcut: nn.Module = nn.Identity()
         if stride != 1 or channels_in != channels_out:
+            # A 1x1 convolution of stride 2 would skip points; with four channels in channels-last
+            # format its backward pass also corrupts memory (PyTorch 2.14 on CPUs).
             self.shortcut = nn.Sequential(
-                nn.Conv2d(channels_in, channels_out, 1, stride, bias=False),
+                nn.AvgPool2d(stride, ceil_mode=True) if stride > 1 else nn.Identity(),
+                nn.Conv2d(channels_in, channels_out, 1, bias=False),
                 nn.BatchNorm2d(channels_out),
             )
         self.activation = nn.ReLU()

@@ -46,10 +46,10 @@ def test_sample_without_signal_says_why(gallery):
 
 
 def test_signal_without_renderer_says_so(gallery):
-    sound = dataclasses.replace(gallery[0], signal=np.zeros((1, 100), np.float32))
-    assert "(1, 100)" in words(sample_figure(sound))
+    film = dataclasses.replace(gallery[0], signal=np.zeros((1, 5, 6, 7, 8), np.float32))
+    assert "(1, 5, 6, 7, 8)" in words(sample_figure(film))
     with pytest.raises(ValueError, match="spatial axes"):
-        renderer(sound)
+        renderer(film)
 
 
 def test_sample_figure_survives_mathematics_and_odd_characters(gallery):

@@ -1,0 +1,269 @@
+"""Whole audits of sound: unequal lengths, silence, padding, tones of known frequency in Hz."""
+
+import base64
+import importlib
+import io
+import json
+import re
+import sys
+import wave
+
+import numpy as np
+import pandas as pd
+import pytest
+import soundfile
+
+from tasks.errors import ConfigError
+from tasks.gallery import StoredAudit
+from tasks.publish import write_results
+from tasks.reporting import sample_figure
+from tasks.reporting.sound_cards import audible, loudest_stretch, wav_bytes
+from tasks.reporting.sound_views import SoundView, column_sums, envelope
+from tasks.session import AuditSession
+from tasks.store import AuditFolder
+
+MODULE = "wam_audit_sound_models"
+MODELS = '''
+import torch
+from torch import nn
+
+
+class Small(nn.Module):
+    """Local energy in a few learned bands; any length."""
+
+    def __init__(self, sample_rate=None):
+        super().__init__()
+        if sample_rate is not None:
+            self.sample_rate = sample_rate
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(0)
+            self.conv = nn.Conv1d(1, 4, 9, padding=4, bias=False)
+            self.head = nn.Linear(4, 3)
+
+    def forward(self, x):
+        return 10 * self.head(self.conv(x).square().mean(2))
+
+
+class Tone(nn.Module):
+    """Scores how much of a tone of a given frequency (Hz) is in the signal."""
+
+    def __init__(self, frequency, sample_rate, length):
+        super().__init__()
+        times = torch.arange(length) / sample_rate
+        self.register_buffer("tone", torch.sin(2 * torch.pi * frequency * times + 0.3))
+
+    def forward(self, x):
+        amount = (x[:, 0] * self.tone).sum(1)
+        return torch.stack([amount, -amount], 1)
+
+
+def small(**arguments):
+    return Small(**arguments)
+
+
+def tone(**arguments):
+    return Tone(**arguments)
+'''
+RATE, LENGTH = 8000, 2001
+
+
+@pytest.fixture(scope="module", autouse=True)
+def sound_models(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("sound-models")
+    (folder / f"{MODULE}.py").write_text(MODELS)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.syspath_prepend(folder)
+        importlib.invalidate_caches()
+        yield
+    sys.modules.pop(MODULE, None)
+
+
+def noise(n_samples, seed):
+    return 0.1 * np.random.default_rng(seed).normal(size=n_samples)
+
+
+CLIPS = {
+    "a.wav": noise(LENGTH, 0),
+    "b.flac": noise(1001, 1),  # shorter
+    "c.ogg": noise(3000, 2),  # longer
+    "d.wav": np.zeros(LENGTH),
+    "e.wav": np.full(500, 0.25),  # constant before its padding
+    "f.wav": noise(LENGTH, 3),
+}
+
+
+@pytest.fixture
+def sound_config(tmp_path, toy_config):
+    def config(clips=None, factory="small", arguments=None, length=LENGTH, audio=None, **sections):
+        clips = CLIPS if clips is None else clips
+        folder = tmp_path / "clips"
+        folder.mkdir(exist_ok=True)
+        rows = []
+        for index, (name, clip) in enumerate(clips.items()):
+            subtype = "FLOAT" if name.endswith("wav") else None
+            soundfile.write(folder / name, clip, RATE, subtype=subtype)
+            rows.append({"path": name, "label": index % 2})
+        pd.DataFrame(rows).to_csv(folder / "manifest.csv", index=False)
+        dataset = {
+            "kind": "table",
+            "root": str(folder),
+            "manifest": "manifest.csv",
+            "id_column": None,
+            "audio": {"sample_rate": RATE} | (audio or {}),
+            "max_bad_fraction": 1.0,
+        }
+        sections = {
+            "dataset": dataset,
+            "model": {
+                "name": f"{MODULE}:{factory}",
+                "arguments": arguments or {},
+                "preprocessing": {
+                    "size": [length], "crop": None, "channels": 1, "mean": [0.0], "std": [1.0],
+                },
+            },
+            "basis": {"wavelet": "haar", "levels": 6},
+        } | sections  # fmt: skip
+        return toy_config(**sections)
+
+    return config
+
+
+def test_clips_of_any_length_pass_and_silence_is_degenerate(sound_config, compute_all, stored):
+    config = sound_config()
+    folder = compute_all(config)
+    samples = stored(folder).table("samples").set_index("sample_id")["status"]
+    assert samples.to_dict() == {
+        "a.wav": "ok", "b.flac": "ok", "c.ogg": "ok", "d.wav": "degenerate",
+        "e.wav": "degenerate", "f.wav": "ok",
+    }  # fmt: skip
+    levels = stored(folder).table("levels")
+    assert not levels["sample_id"].isin(["d.wav", "e.wav"]).any()
+    np.testing.assert_allclose(levels.groupby(["sample_id", "method"])["share"].sum(), 1)
+    audit = json.loads((folder / "audit.json").read_text())
+    assert audit["sound"]["sample_rate_hz"] == RATE
+    assert audit["sound"]["frequency_bands"]["2"] == [1000, 2000]
+    assert audit["frequency_labels"]["2"] == "1000–2000 Hz (0.25–0.5 ms)"
+    assert audit["frequency_labels"]["approximation"] == "below 62.5 Hz (above 8 ms)"
+
+
+def test_no_importance_lies_in_the_padding(sound_config, compute_all, stored):
+    folder = compute_all(sound_config())
+    audit = json.loads((folder / "audit.json").read_text())
+    for method in ("smoothgrad", "integrated_gradients"):
+        short = stored(folder).maps(method)[1, 0]  # 1001 of 2001 samples
+        for band in audit["layout"]:
+            values = short[band["start"] : band["stop"]]
+            first = -(
+                -1001 // 2 ** int(min(int(band["level"]) if band["level"].isdigit() else 6, 6))
+            )
+            assert not values[first:].any()
+            assert values[:first].any()
+
+
+def test_a_clip_alone_and_among_others_has_the_same_numbers(sound_config, compute_all, stored):
+    one_by_one = sound_config(name="one", execution={"max_batch": 1}, store={"shard_size": 1})
+    together = sound_config(name="all", store={"shard_size": 6})
+    tables, maps = [], []
+    for config in (one_by_one, together):
+        folder = stored(compute_all(config))
+        tables.append(folder.table("levels").sort_values(["sample_id", "method", "level"]))
+        maps.append(folder.maps("smoothgrad"))
+    pd.testing.assert_frame_equal(*(table.reset_index(drop=True) for table in tables), rtol=1e-4)
+    scale = np.nanmax(np.abs(maps[0]))
+    np.testing.assert_allclose(*maps, rtol=1e-4, atol=1e-4 * scale)
+
+
+def test_a_resumed_audit_is_the_uninterrupted_one_byte_for_byte(sound_config, compute_all, stored):
+    whole = compute_all(sound_config(name="whole", store={"shard_size": 2}))
+    parts = sound_config(name="parts", store={"shard_size": 2})
+    compute_all(parts, shards=[1])
+    resumed = compute_all(parts)
+    assert stored(resumed).checksums() == stored(whole).checksums()
+
+
+@pytest.mark.parametrize(
+    ("frequency", "level"), [(3000, "1"), (700, "3"), (90, "6"), (30, "approximation")]
+)
+@pytest.mark.parametrize("wavelet", ["db4", "sym8"])
+def test_a_tone_puts_its_importance_at_the_level_of_its_hertz(
+    sound_config, compute_all, stored, frequency, level, wavelet
+):
+    """A linear score: path integration gives each level its share of the tone's energy."""
+    length = 4000
+    times = np.arange(length) / RATE
+    config = sound_config(
+        clips={"tone.wav": 0.5 * np.sin(2 * np.pi * frequency * times + 0.3)},
+        factory="tone",
+        arguments={"frequency": frequency, "sample_rate": RATE, "length": length},
+        length=length,
+        basis={"wavelet": wavelet, "levels": 6},
+        attribution={
+            "smoothgrad": {"n_samples": 2, "noise_fraction": 0.001},
+            "integrated_gradients": {"n_steps": 2, "baseline": "zero"},
+        },
+    )
+    folder = compute_all(config)
+    shares = stored(folder).table("levels").set_index(["method", "level"])["share"]
+    for method in ("integrated_gradients", "smoothgrad_absolute"):
+        assert shares[method].idxmax() == level
+    assert shares["integrated_gradients"][level] > 0.6
+    low, high = json.loads((folder / "audit.json").read_text())["sound"]["frequency_bands"][level]
+    assert low <= frequency < high
+
+
+def test_the_rate_a_model_states_must_be_the_dataset_s(sound_config):
+    config = sound_config(arguments={"sample_rate": 16000})
+    with pytest.raises(ConfigError, match="is 8000 Hz, but the model takes 16000 Hz"):
+        _ = AuditSession(config).model
+
+
+def test_the_report_speaks_in_hertz_and_plays_what_was_kept(sound_config, compute_all):
+    config = sound_config()
+    folder = compute_all(config)
+    outcome = write_results(AuditFolder(str(folder)), config)
+    headline = " ".join(outcome.summary["headline"])
+    assert "lies above 1000 Hz (levels 1 to 2)" in headline
+    assert "pixels" not in headline
+    page = (folder / "report.html").read_text()
+    assert "media-src data:" in page
+    assert "1000–2000 Hz" in page
+    sounds = re.findall(r'<audio[^>]+src="data:audio/wav;base64,([^"]+)"', page)
+    assert len(sounds) == 2 * 3  # input, 10 % and 2 %, of two samples
+    with wave.open(io.BytesIO(base64.b64decode(sounds[0]))) as file:
+        assert (file.getframerate(), file.getsampwidth()) == (RATE, 2)
+        assert file.getnframes() == LENGTH
+    explanation = StoredAudit.open(AuditFolder(str(folder))).explanation(0)
+    figure = sample_figure(explanation)
+    axes = figure.axes
+    assert len(axes) == 1 + 2 + 2
+    assert axes[-1].get_xlabel() == "time in s"
+    assert axes[1].get_yticklabels()[1].get_text().startswith("1000–2000 Hz")
+
+
+def test_players_share_one_gain_and_never_clip():
+    sounds = audible({"input": np.array([[0.5, -2.0]]), "rebuilt": np.array([[0.1, 1.0]])})
+    np.testing.assert_allclose(sounds["input"], [[0.225, -0.9]])
+    np.testing.assert_allclose(sounds["rebuilt"], [[0.045, 0.45]])
+    assert not audible({"silence": np.zeros((1, 4))})["silence"].any()
+    with wave.open(io.BytesIO(wav_bytes(np.array([[0.0, 1.0, -1.0]]), 8000))) as file:
+        assert np.frombuffer(file.readframes(3), dtype="<i2").tolist() == [0, 32767, -32767]
+
+
+def test_the_excerpt_is_the_loudest_stretch():
+    signal = np.zeros((1, 100))
+    signal[0, 60:70] = 1
+    start, stop = loudest_stretch(signal, 20)
+    assert start <= 60
+    assert stop >= 70
+    assert stop - start == 20
+    assert loudest_stretch(signal, 200) == (0, 100)
+
+
+def test_pictures_lose_no_click_and_no_importance():
+    waveform = np.zeros(10_000)
+    waveform[4321] = 0.7
+    assert envelope(waveform, 100)[1].max() == 0.7
+    assert column_sums(np.ones(10_000)).sum() == 10_000
+    picture = SoundView(peak=1.0).signal(waveform[None])
+    assert picture.shape[2] == 3
+    assert 0 <= picture.min() <= picture.max() <= 1
