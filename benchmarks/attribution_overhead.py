@@ -1,9 +1,10 @@
 """Time of the attribution stage over the bare passes of the same model.
 
-Run: python benchmarks/attribution_overhead.py [CONFIG] [--images 16] [--repeats 5]
+Run: python benchmarks/attribution_overhead.py [CONFIG] [--images 8] [--passes 25] [--repeats 5]
 
 Both sides use the same model, batch, threads and memory format, in one process, interleaved; the
-figure is the ratio of medians, with the smallest and largest ratio of neighbouring runs as noise.
+figure is the median of the ratios of neighbouring runs, with the smallest and largest as noise.
+Processor time says the same on a machine that others use too, where wall time wavers.
 The bare side only derives the score by the input, as often as the attribution does; the attribution
 side also draws noise, transforms, measures bands and writes the coefficient shards.
 """
@@ -11,10 +12,9 @@ side also draws noise, transforms, measures bands and writes the coefficient sha
 from __future__ import annotations
 
 import argparse
-import resource
-import statistics
 import tempfile
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -37,30 +37,30 @@ def main() -> None:
     signal, targets, ids = _batch(session, options.images)
     print(f"{session.model.description}; {len(signal)} images of {tuple(signal.shape[1:])};")
     print(f"torch {torch.__version__}, {torch.get_num_threads()} threads, {session.device}")
-    bare, full = [], []
+    rounds = []
     with tempfile.TemporaryDirectory() as folder:
         store = CoefficientStore(AuditFolder(folder))
         store.create(session.methods, len(signal), signal.shape[1], session.layout, len(signal))
-        for repeat in range(options.repeats + 1):
-            first = _time(lambda: _bare_passes(session, signal, targets))
-            second = _time(lambda: _attribution_stage(session, store, signal, targets, ids))
-            if repeat:  # the first round warms up
-                bare.append(first)
-                full.append(second)
-    ratios = [second / first for first, second in zip(bare, full, strict=True)]
+        for _ in range(options.repeats + 1):
+            bare = _time(lambda: _bare_passes(session, signal, targets))
+            full = _time(lambda: _attribution_stage(session, store, signal, targets, ids))
+            rounds.append(np.array([bare, full]))
+    times = np.stack(rounds[1:])  # the first round warms up; axes (round, side, clock)
+    ratios = times[:, 1] / times[:, 0]
     n_passes = backward_passes_per_sample(session.config) * len(signal)
-    print(f"bare passes        {statistics.median(bare):8.2f} s  ({n_passes} rows)")
-    print(f"attribution stage  {statistics.median(full):8.2f} s")
-    ratio = statistics.median(full) / statistics.median(bare)
-    print(f"ratio of medians   {ratio:8.3f}    (runs: {min(ratios):.3f} to {max(ratios):.3f})")
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
-    print(f"peak memory        {peak:8.0f} MiB with {options.passes} draws and steps")
+    print(f"{'':24}{'wall':>10}{'processor':>12}")
+    for side, name in enumerate((f"bare, {n_passes} passes", "attribution stage")):
+        wall, processor = np.median(times[:, side], axis=0)
+        print(f"{name:24}{wall:8.2f} s{processor:10.2f} s")
+    print(f"{'ratio, median':24}{np.median(ratios[:, 0]):10.3f}{np.median(ratios[:, 1]):12.3f}")
+    for name, value in (("smallest", ratios.min(0)), ("largest", ratios.max(0))):
+        print(f"{'  ' + name:24}{value[0]:10.3f}{value[1]:12.3f}")
 
 
 def _options() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("config", nargs="?", type=Path, default=Path("configs/demo.yaml"))
-    parser.add_argument("--images", type=int, default=16)
+    parser.add_argument("--images", type=int, default=8)
     parser.add_argument("--repeats", type=int, default=5)
     parser.add_argument("--passes", type=int, default=25)
     return parser.parse_args()
@@ -105,10 +105,11 @@ def _attribution_stage(
         store.write(method, Shard(index=0, start=0, stop=len(signal)), np.concatenate(arrays))
 
 
-def _time(work: object) -> float:
-    begin = time.perf_counter()
-    work()  # type: ignore[operator]
-    return time.perf_counter() - begin
+def _time(work: Callable[[], None]) -> tuple[float, float]:
+    """Wall time and processor time of all threads, in seconds."""
+    wall, processor = time.perf_counter(), time.process_time()
+    work()
+    return time.perf_counter() - wall, time.process_time() - processor
 
 
 if __name__ == "__main__":

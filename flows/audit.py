@@ -62,9 +62,6 @@ def prepare_audit(config: AuditConfig, *, fresh: bool) -> dict[str, Any]:
         "n_samples": len(session.manifest.table),
         "n_shards": len(session.shards),
         "pending": to_ranges([shard.index for shard in pending]),
-        "model": session.model.description,
-        "dataset": session.manifest.description,
-        "device": str(session.device),
         "preflight": checked,
     }
 

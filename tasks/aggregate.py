@@ -21,11 +21,14 @@ from tasks.config import AuditConfig
 from tasks.errors import StoreError
 from tasks.headline import write_headline
 from tasks.identity import AUDIT_FILE
-from tasks.shard_sums import CLASS_METRICS, ShardSums, merge_all, sum_partition
+from tasks.shard_sums import CLASS_METRICS, ShardSums, Variable, merge_all, sum_partition
 from tasks.store import AuditFolder, Receipt, Shard
 from tasks.store.receipts import total_statuses
 from tasks.store.tables import SCHEMAS, part_name
 from wam_core.intervals import Interval, quantile_interval, wilson_interval
+
+Means = list[tuple[Variable, Interval]]
+"""A mean over samples of each variable, with its interval."""
 
 STATUSES = ("ok", "decode_error", "shape_error", "nonfinite", "degenerate", "quarantined")
 
@@ -64,9 +67,11 @@ def summarise(
     """
     done = [shard for shard in shards if shard.index in receipts]
     sums = _sum_shards(config, folder, done)
+    class_intervals = sums.class_means.intervals(config.analyses.intervals.confidence)
+    by_class = list(zip(sums.class_variables, class_intervals, strict=True))
     metrics = [
         *_accuracy_metrics(config, sums),
-        *_mean_metrics(config, sums),
+        *_mean_metrics(config, sums, by_class),
         *_completeness_metrics(config, folder, done),
     ]
     audit = folder.read_json(AUDIT_FILE)
@@ -85,7 +90,7 @@ def summarise(
         },
     }
     record["headline"] = write_headline(config, record, _element(audit))
-    return Summary(record, _per_class(config, sums))
+    return Summary(record, _per_class(config, sums, by_class))
 
 
 def metric(name: str, labels: dict[str, str | int], interval: Interval) -> dict[str, Any]:
@@ -174,14 +179,11 @@ def _accuracy_metrics(config: AuditConfig, sums: ShardSums) -> list[dict[str, An
     ]
 
 
-def _mean_metrics(config: AuditConfig, sums: ShardSums) -> list[dict[str, Any]]:
+def _mean_metrics(config: AuditConfig, sums: ShardSums, by_class: Means) -> list[dict[str, Any]]:
     intervals = sums.means.intervals(config.analyses.intervals.confidence)
-    per_class = sums.class_means.intervals(config.analyses.intervals.confidence)
     entries = [pair for pair in zip(sums.variables, intervals, strict=True) if pair[1].n]
     # A class of one sample has no interval; its numbers stand in the tables.
-    entries += [
-        pair for pair in zip(sums.class_variables, per_class, strict=True) if pair[1].n >= 2
-    ]
+    entries += [pair for pair in by_class if pair[1].n >= 2]
     return [metric(variable.metric, variable.labels(), interval) for variable, interval in entries]
 
 
@@ -207,8 +209,8 @@ def _completeness_metrics(
     ]
 
 
-def _per_class(config: AuditConfig, sums: ShardSums) -> pd.DataFrame:
-    means = _class_means(sums, config)
+def _per_class(config: AuditConfig, sums: ShardSums, by_class: Means) -> pd.DataFrame:
+    means = _class_means(config, by_class)
     rows = []
     for (index, name), (correct, total) in sorted(sums.class_accuracy.items()):
         interval = wilson_interval(correct, total, config.analyses.intervals.confidence)
@@ -230,12 +232,11 @@ def _per_class(config: AuditConfig, sums: ShardSums) -> pd.DataFrame:
     return pd.DataFrame(rows, columns=columns)
 
 
-def _class_means(sums: ShardSums, config: AuditConfig) -> dict[tuple[str, str], float | None]:
-    intervals = sums.class_means.intervals(config.analyses.intervals.confidence)
+def _class_means(config: AuditConfig, by_class: Means) -> dict[tuple[str, str], float | None]:
     method = primary_method(config)
     return {
         (str(variable.subset_value), CLASS_METRICS[variable.metric]): interval.estimate
-        for variable, interval in zip(sums.class_variables, intervals, strict=True)
+        for variable, interval in by_class
         if variable.metric in CLASS_METRICS and variable.method == method
     }
 

@@ -12,6 +12,7 @@ import torch
 from tasks.config import AuditConfig
 from tasks.config_files import validate_config
 from tasks.datasets import Manifest, SampleReader, build_manifest
+from tasks.datasets.sample import Signal
 from tasks.errors import ConfigError, IdentityError, IncompleteAuditError
 from tasks.identity import AUDIT_FILE, basis_layout
 from tasks.preprocessing import Preprocessing
@@ -97,13 +98,14 @@ class StoredAudit:
             )
         sample = read_part(self.folder, "samples", shard).iloc[row - shard.start]
         levels = read_part(self.folder, "levels", shard)
-        maps, reconstructions = self._maps(row, sample)
+        signal = self.reader.read(row).signal
+        maps, reconstructions = self._maps(row, sample, signal)
         return SampleExplanation(
             sample_id=str(sample["sample_id"]),
             source=str(sample["source"]),
             status=str(sample["status"]),
             detail=str(sample["detail"]),
-            signal=self.reader.read(row).signal,
+            signal=signal,
             label=_whole(sample["label"]),
             label_name=self._name(sample["label"]),
             predicted=_whole(sample["predicted"]),
@@ -119,13 +121,12 @@ class StoredAudit:
         )
 
     def _maps(
-        self, row: int, sample: pd.Series
+        self, row: int, sample: pd.Series, signal: Signal | None
     ) -> tuple[dict[str, dict[str, Any]], dict[str, Any]]:
         store = CoefficientStore(self.folder)
-        if sample["status"] != "ok" or not self.config.store.coefficients:
+        if sample["status"] != "ok" or signal is None or not self.config.store.coefficients:
             return {}, {}
         layout = basis_layout(self.config, self.preprocessing.spatial_shape)
-        signal = torch.from_numpy(self.reader.read(row).signal)[None]
         maps: dict[str, dict[str, Any]] = {}
         reconstructions: dict[str, Any] = {}
         for method in store.methods():
@@ -135,7 +136,7 @@ class StoredAudit:
             maps[self._profile(method)] = dict(zip(layout.level_names, by_level, strict=True))
             if not reconstructions:
                 importance = stored.abs().sum(1)
-                coefficients = decompose(signal, layout.basis)
+                coefficients = decompose(torch.from_numpy(signal)[None], layout.basis)
                 for fraction in RECONSTRUCTION_FRACTIONS:
                     kept = keep_most_important(coefficients, importance, fraction)
                     caption = f"{100 * fraction:.0f} % of coefficients, by {method}"

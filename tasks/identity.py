@@ -49,7 +49,7 @@ class AuditIdentity:
         cls, config: AuditConfig, manifest: Manifest, model: LoadedModel, device: torch.device
     ) -> AuditIdentity:
         """Collect everything that decides an audit's numbers."""
-        layout = audit_layout(config, model)
+        layout = basis_layout(config, model.preprocessing.spatial_shape)
         voxels = voxel_grid(config.dataset, manifest, model.preprocessing)
         return cls(
             {
@@ -125,15 +125,6 @@ class AuditIdentity:
                 f"{folder.url} holds another audit:\n" + "\n".join(differences) + "\n"
                 "Give this audit another name, or run with --fresh to discard what the folder has."
             )
-
-
-def audit_layout(config: AuditConfig, model: LoadedModel) -> CoefficientLayout:
-    """The coefficient layout of every sample of an audit.
-
-    Raises:
-        ConfigError: If the levels do not fit the model's input.
-    """
-    return basis_layout(config, model.preprocessing.spatial_shape)
 
 
 def basis_layout(config: AuditConfig, space: tuple[int, ...]) -> CoefficientLayout:

@@ -19,11 +19,14 @@ from tasks.gallery import StoredAudit, choose_gallery
 from tasks.gates import GateResult, failed, gates_json, judge, junit_xml
 from tasks.reporting import profile_figures, write_report
 from tasks.store import AuditFolder, completed_shards, plan_shards
-from tasks.store.tables import read_part
+from tasks.store.tables import read_table
 from tasks.tracking import Publication, PublishedRun, publish, resolve_tracking_uri
 
 _FILES = ("report.html", "summary.json", "audit.json", "gates.json", "gates.xml")
 _PREVIEW_ROWS = 1000
+_SAMPLE_COLUMNS = [
+    "sample_index", "sample_id", "source", "label", "correct", "status", "detail",
+]  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -69,7 +72,7 @@ def write_results(folder: AuditFolder, config: AuditConfig | None = None) -> Out
     folder.write_json("gates.json", gates_json(results))
     folder.write_bytes("gates.xml", junit_xml(results, config.name).encode())
     done = [shard for shard in shards if shard.index in receipts]
-    samples = _read_samples(folder, done)
+    samples = read_table(folder, "samples", done, _SAMPLE_COLUMNS)
     _write_report(stored, summary, samples)
     preview = samples[["sample_id", "source", "label"]].head(_PREVIEW_ROWS)
     return Outcome(folder, summary.record, results, preview)
@@ -81,10 +84,9 @@ def publish_results(outcome: Outcome, config: AuditConfig) -> PublishedRun | Non
     Raises:
         TrackingError: If MLflow cannot be reached; the folder is complete all the same.
     """
-    folder = outcome.folder
-    audit = folder.read_json("audit.json")
     if not config.tracking.enabled:
         return None
+    audit = outcome.folder.read_json("audit.json")
     uri = resolve_tracking_uri(config.tracking, config.store.url)
     with TemporaryDirectory(prefix="wam-audit-") as stage:
         return publish(uri, _publication(config, audit, outcome, Path(stage)))
@@ -97,12 +99,6 @@ def _write_report(stored: StoredAudit, summary: Summary, samples: pd.DataFrame) 
     failures = samples[samples["status"] != "ok"][["sample_id", "source", "status", "detail"]]
     page = write_report(summary.record, stored.audit, gallery, summary.per_class, failures)
     stored.folder.write_bytes("report.html", page.encode())
-
-
-def _read_samples(folder: AuditFolder, done: list[Any]) -> pd.DataFrame:
-    columns = ["sample_index", "sample_id", "source", "label", "correct", "status", "detail"]
-    parts = [read_part(folder, "samples", shard, columns) for shard in done]
-    return pd.concat(parts, ignore_index=True) if parts else pd.DataFrame(columns=columns)
 
 
 def _publication(

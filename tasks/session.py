@@ -15,7 +15,7 @@ from fsspec.core import url_to_fs
 from tasks.config import AuditConfig
 from tasks.datasets import Manifest, SampleReader, build_manifest
 from tasks.errors import ConfigError, DatasetError, IdentityError
-from tasks.identity import AuditIdentity, audit_layout, basis_layout
+from tasks.identity import AuditIdentity, basis_layout
 from tasks.locations import expand
 from tasks.models import LoadedModel, load_model, resolve_preprocessing
 from tasks.preprocessing import Preprocessing
@@ -107,7 +107,6 @@ class AuditSession:
         Raises:
             IdentityError: If the folder belongs to another audit.
         """
-        layout = audit_layout(self.config, self.model)
         self.identity().open(self.folder)
         self.folder.sweep_partial_files()
         if self.config.store.coefficients:
@@ -115,7 +114,7 @@ class AuditSession:
                 self.methods,
                 n_samples=len(self.manifest.table),
                 channels=self.preprocessing.input_shape[0],
-                layout=layout,
+                layout=self.layout,
                 shard_size=self.config.store.shard_size,
             )
 

@@ -54,7 +54,8 @@ def gradient(
     """
     layout = CoefficientLayout(tuple(signal.shape[2:]), basis)
     parts = [
-        _input_gradient(score_fn, signal[rows], rows) for rows in _sample_chunks(signal, max_batch)
+        _input_gradient(score_fn, signal[rows], _positions(rows, signal))
+        for rows in _sample_chunks(signal, max_batch)
     ]
     return coefficient_gradient(torch.cat(parts), layout)
 
@@ -140,12 +141,11 @@ def smoothgrad(
     schedule = _DrawSchedule(n_samples, antithetic=antithetic, first_clean=first_draw_clean)
     accumulator = _DrawAccumulator(signal, layout, schedule)
     for rows in _sample_chunks(signal, max_batch):
-        ids = [sample_ids[row] for row in rows.tolist()]
-        chunk = signal[rows]
-        for draws in _draw_blocks(n_samples, len(rows), max_batch):
+        ids, chunk = sample_ids[rows], signal[rows]
+        for draws in _draw_blocks(n_samples, len(chunk), max_batch):
             noise = torch.stack([schedule.noise(draw, ids, seed, chunk) for draw in draws])
-            noisy = (chunk + deviation[rows] * noise).flatten(0, 1)
-            sample = rows.repeat(len(draws))
+            noisy = noise.mul_(deviation[rows]).add_(chunk).flatten(0, 1)
+            sample = _positions(rows, signal).repeat(len(draws))
             gradients = _input_gradient(score_fn, noisy, sample).unflatten(0, noise.shape[:2])
             accumulator.add(rows, draws, gradients)
     return accumulator.result()
@@ -206,14 +206,14 @@ def integrated_gradients(
     mean_gradient = torch.zeros_like(signal, dtype=_sum_dtype(signal))
     scores = []
     for rows in _sample_chunks(signal, max_batch):
-        ends = torch.stack([signal[rows], baseline[rows]])
-        scores.append(torch.stack([_score(score_fn, end, rows) for end in ends]))
-        for steps in _draw_blocks(n_steps, len(rows), max_batch):
+        sample = _positions(rows, signal)
+        ends = (signal[rows], baseline[rows])
+        scores.append(torch.stack([_score(score_fn, end, sample) for end in ends]))
+        for steps in _draw_blocks(n_steps, len(sample), max_batch):
             alpha = signal.new_tensor([nodes[step] for step in steps])
             weight = mean_gradient.new_tensor([weights[step] for step in steps])
             path = baseline[rows] + _per_row(alpha, signal) * difference[rows]
-            sample = rows.repeat(len(steps))
-            gradients = _input_gradient(score_fn, path.flatten(0, 1), sample)
+            gradients = _input_gradient(score_fn, path.flatten(0, 1), sample.repeat(len(steps)))
             gradients = gradients.unflatten(0, path.shape[:2])
             mean_gradient[rows] += (_per_row(weight, signal) * gradients).sum(0)
     # The difference of the coefficients is the transform of the difference: one transform.
@@ -274,7 +274,8 @@ class _DrawSchedule:
         noise = torch.stack(
             [standard_normal(shape, seed=seed, sample_id=name, draw=stream) for name in ids]
         )
-        return sign * noise.to(device=signal.device, dtype=signal.dtype, non_blocking=True)
+        noise = noise.to(device=signal.device, dtype=signal.dtype, non_blocking=True)
+        return noise if sign > 0 else -noise
 
 
 class _DrawAccumulator:
@@ -292,16 +293,16 @@ class _DrawAccumulator:
         self.absolute_draws = torch.zeros(band_draws, dtype=torch.float64)
         self.squared_draws = torch.zeros(band_draws, dtype=torch.float64)
 
-    def add(self, rows: Tensor, draws: range, gradients: Tensor) -> None:
+    def add(self, rows: slice, draws: range, gradients: Tensor) -> None:
         """Take the input gradients of some draws, shape (draw, row, channel, *space)."""
         for draw, draw_gradient in zip(draws, gradients, strict=True):
             self.group_sums[self.schedule.groups[draw], rows] += draw_gradient
             magnitude = coefficient_gradient(draw_gradient, self.layout).flat.abs()
             self.absolute[rows] += magnitude
-            self.absolute_draws[draw, rows.cpu()] = band_sums(magnitude, self.layout)
+            self.absolute_draws[draw, rows] = band_sums(magnitude, self.layout)
             energy = magnitude.square_()
             self.squared[rows] += energy
-            self.squared_draws[draw, rows.cpu()] = band_sums(energy, self.layout)
+            self.squared_draws[draw, rows] = band_sums(energy, self.layout)
 
     def result(self) -> SmoothedGradient:
         """Divide by the counts, and transform the signed sums."""
@@ -350,7 +351,7 @@ def _input_gradient(score_fn: ScoreFn, signal: Tensor, sample: Int[Tensor, " row
 
 def _score(score_fn: ScoreFn, signal: Tensor, sample: Tensor) -> Tensor:
     with torch.no_grad():
-        return score_fn(signal, sample)
+        return score_fn(signal.clone(), sample)  # the first layer may work in place
 
 
 def _check_scores(scores: Tensor, signal: Tensor) -> None:
@@ -394,11 +395,16 @@ def _range_per_sample(signal: Tensor) -> Tensor:
     return spread.reshape(-1, *[1] * (signal.ndim - 1))
 
 
-def _sample_chunks(signal: Tensor, max_batch: int | None) -> Iterator[Tensor]:
+def _sample_chunks(signal: Tensor, max_batch: int | None) -> Iterator[slice]:
     if max_batch is not None and max_batch < 1:
         raise ValueError(f"max_batch must be at least 1, or None for no bound; got {max_batch}")
-    rows = torch.arange(len(signal), device=signal.device)
-    yield from rows.split(max_batch or max(1, len(signal)))
+    size = max_batch or max(1, len(signal))
+    for start in range(0, len(signal), size):
+        yield slice(start, min(start + size, len(signal)))
+
+
+def _positions(rows: slice, signal: Tensor) -> Int[Tensor, " row"]:
+    return torch.arange(rows.start, rows.stop, device=signal.device)
 
 
 def _draw_blocks(n_draws: int, n_rows: int, max_batch: int | None) -> Iterator[range]:

@@ -106,7 +106,8 @@ def read_table(
     """Rows of one table of some shards, in manifest order."""
     parts = [read_part(folder, table, shard, columns) for shard in shards]
     if not parts:
-        empty: pd.DataFrame = SCHEMAS[table].empty_table().to_pandas(types_mapper=_NULLABLE.get)
+        rows = SCHEMAS[table].empty_table().select(columns or SCHEMAS[table].names)
+        empty: pd.DataFrame = rows.to_pandas(types_mapper=_NULLABLE.get)
         return empty
     return pd.concat(parts, ignore_index=True)
 

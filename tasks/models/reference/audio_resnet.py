@@ -8,6 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from tasks.models.reference.mel import LogMel, Resampler
+from tasks.models.reference.residual import ResidualBlock
 
 
 class SpectrogramFrontEnd(nn.Module):
@@ -30,33 +31,6 @@ class SpectrogramFrontEnd(nn.Module):
         """From (batch, 1, sample) to (batch, 1, mel, frame)."""
         bands = self.norm(self.log_mel(self.resampler(waveform[:, 0])))
         return bands[:, None]
-
-
-class ResidualBlock(nn.Module):
-    """Two 3x3 convolutions beside a shortcut."""
-
-    def __init__(self, channels_in: int, channels_out: int, stride: int) -> None:
-        super().__init__()
-        self.first = nn.Conv2d(channels_in, channels_out, 3, stride, padding=1, bias=False)
-        self.first_norm = nn.BatchNorm2d(channels_out)
-        self.second = nn.Conv2d(channels_out, channels_out, 3, padding=1, bias=False)
-        self.second_norm = nn.BatchNorm2d(channels_out)
-        self.shortcut: nn.Module = nn.Identity()
-        if stride != 1 or channels_in != channels_out:
-            # A 1x1 convolution of stride 2 would skip points; with four channels in channels-last
-            # format its backward pass also corrupts memory (PyTorch 2.14 on CPUs).
-            self.shortcut = nn.Sequential(
-                nn.AvgPool2d(stride, ceil_mode=True) if stride > 1 else nn.Identity(),
-                nn.Conv2d(channels_in, channels_out, 1, bias=False),
-                nn.BatchNorm2d(channels_out),
-            )
-        self.activation = nn.ReLU()
-
-    def forward(self, features: Tensor) -> Tensor:
-        """From (batch, channel, mel, frame) to the same with the block's channels and stride."""
-        inner = self.activation(self.first_norm(self.first(features)))
-        inner = self.second_norm(self.second(inner))
-        return self.activation(inner + self.shortcut(features))
 
 
 class AudioResNet(nn.Module):
@@ -87,7 +61,7 @@ class AudioResNet(nn.Module):
         current = widths[0]
         for stage, width in enumerate(widths):
             for index in range(blocks_per_stage):
-                blocks.append(ResidualBlock(current, width, 2 if stage and not index else 1))
+                blocks.append(ResidualBlock(2, current, width, 2 if stage and not index else 1))
                 current = width
         self.blocks = nn.Sequential(*blocks)
         self.dropout = nn.Dropout(dropout)

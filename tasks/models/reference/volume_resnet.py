@@ -10,34 +10,7 @@ from collections.abc import Sequence
 
 from torch import Tensor, nn
 
-
-class ResidualBlock(nn.Module):
-    """Two 3x3x3 convolutions beside a shortcut.
-
-    Args:
-        stride: Of the first convolution and of the shortcut.
-    """
-
-    def __init__(self, channels_in: int, channels_out: int, stride: int) -> None:
-        super().__init__()
-        self.first = nn.Conv3d(channels_in, channels_out, 3, stride, padding=1, bias=False)
-        self.first_norm = nn.BatchNorm3d(channels_out)
-        self.second = nn.Conv3d(channels_out, channels_out, 3, padding=1, bias=False)
-        self.second_norm = nn.BatchNorm3d(channels_out)
-        self.shortcut: nn.Module = nn.Identity()
-        if stride != 1 or channels_in != channels_out:
-            self.shortcut = nn.Sequential(
-                nn.AvgPool3d(stride, ceil_mode=True) if stride > 1 else nn.Identity(),
-                nn.Conv3d(channels_in, channels_out, 1, bias=False),
-                nn.BatchNorm3d(channels_out),
-            )
-        self.activation = nn.ReLU()
-
-    def forward(self, features: Tensor) -> Tensor:
-        """From (batch, channel, *space) to the same with the block's channels and stride."""
-        inner = self.activation(self.first_norm(self.first(features)))
-        inner = self.second_norm(self.second(inner))
-        return self.activation(inner + self.shortcut(features))
+from tasks.models.reference.residual import ResidualBlock
 
 
 class VolumeResNet(nn.Module):
@@ -71,7 +44,7 @@ class VolumeResNet(nn.Module):
         current = stem
         for width, depth in zip(widths, depths, strict=True):
             for index in range(depth):
-                blocks.append(ResidualBlock(current, width, 2 if index == 0 else 1))
+                blocks.append(ResidualBlock(3, current, width, 2 if index == 0 else 1))
                 current = width
         self.blocks = nn.Sequential(*blocks)
         self.dropout = nn.Dropout(dropout)
