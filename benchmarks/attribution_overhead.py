@@ -40,7 +40,8 @@ def main() -> None:
     rounds = []
     with tempfile.TemporaryDirectory() as folder:
         store = CoefficientStore(AuditFolder(folder))
-        store.create(session.methods, len(signal), signal.shape[1], session.layout, len(signal))
+        methods = session.config.attribution.methods
+        store.create(methods, len(signal), signal.shape[1], session.layout, len(signal))
         for _ in range(options.repeats + 1):
             bare = _time(lambda: _bare_passes(session, signal, targets))
             full = _time(lambda: _attribution_stage(session, store, signal, targets, ids))
@@ -93,7 +94,7 @@ def _attribution_stage(
     ids: list[str],
 ) -> None:
     config = session.config
-    parts: dict[str, list[np.ndarray]] = {method: [] for method in session.methods}
+    parts: dict[str, list[np.ndarray]] = {method: [] for method in config.attribution.methods}
     for rows in torch.arange(len(signal)).split(config.execution.max_batch):
         names = [ids[row] for row in rows.tolist()]
         explained = explain(

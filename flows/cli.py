@@ -111,10 +111,11 @@ def show(
     sample_id: Annotated[str, typer.Argument(help="Id of the sample, as in tables/samples.")],
     output: Annotated[Path | None, typer.Option("--output", "-o", help="PNG file.")] = None,
 ) -> None:
-    """Picture one sample's explanation."""
+    """Picture one sample's explanation; a sound is written as WAV files too."""
     from tasks.inspection import picture_sample
 
-    typer.echo(f"wrote {picture_sample(_folder(audit), sample_id, output)}")
+    for path in picture_sample(_folder(audit), sample_id, output):
+        typer.echo(f"wrote {path}")
 
 
 @app.command()
@@ -147,6 +148,38 @@ def train(config: ConfigPath, overrides: Overrides = None, as_json: AsJson = Fal
         _print_json(result.metrics)
     else:
         typer.echo(describe_training(result))
+
+
+@app.command()
+def data(
+    names: Annotated[
+        list[str] | None,
+        typer.Argument(metavar="NAME", help="Datasets to download; without any, list them."),
+    ] = None,
+    to: Annotated[
+        Path | None,
+        typer.Option("--to", help="Folder for datasets; else $WAM_DATA_ROOT, else ./data."),
+    ] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Download public datasets, checked; after any interruption the same command continues it."""
+    from flows.data import (
+        as_records,
+        data_folder,
+        describe_datasets,
+        describe_placed,
+        run_downloads,
+    )
+
+    if not names:
+        typer.echo(describe_datasets())
+        return
+    root = data_folder(to)
+    placed = run_downloads(names, root, quiet=as_json)
+    if as_json:
+        _print_json(as_records(placed))
+    else:
+        typer.echo(describe_placed(placed, root))
 
 
 @app.command()

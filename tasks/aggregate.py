@@ -40,6 +40,15 @@ _UNITS = {
     "reliance/scale_centroid": ("octaves", "none"),
     "reliance/fine_share": ("fraction", "none"),
     "reliance/entropy": ("fraction", "none"),
+    "separation/si_sdr_target": ("dB", "higher"),
+    "separation/si_sdr_interference": ("dB", "lower"),
+    "separation/snr_target": ("dB", "higher"),
+    "separation/snr_interference": ("dB", "lower"),
+    "separation/probability_target": ("fraction", "higher"),
+    "separation/si_sdr_gain": ("dB", "higher"),
+    "separation/contrast_gain": ("dB", "higher"),
+    "separation/si_sdr_gain_over_magnitude": ("dB", "higher"),
+    "separation/si_sdr_gain_over_random": ("dB", "higher"),
     "attribution/completeness_gap": ("ratio", "lower"),
     "attribution/share_standard_error": ("fraction", "lower"),
 }
@@ -113,13 +122,13 @@ def _sum_shards(config: AuditConfig, folder: AuditFolder, done: list[Shard]) -> 
     if not done:
         return ShardSums.empty()
     intervals = config.analyses.intervals
-    tables = {
-        table: _lazy_table(folder, table, done) for table in ("samples", "attributions", "levels")
-    }
-    partitions = [frame.to_delayed() for frame in tables.values()]
+    names = ["samples", "attributions", "levels"]
+    if config.analyses.separation.enabled:
+        names.append("separation")
+    partitions = [_lazy_table(folder, table, done).to_delayed() for table in names]
     sum_lazily = dask.delayed(sum_partition)
     sums = [
-        sum_lazily(*parts, intervals.n_resamples, intervals.seed)
+        sum_lazily(*parts[:3], intervals.n_resamples, intervals.seed, *parts[3:])
         for parts in zip(*partitions, strict=True)
     ]
     merge_lazily = dask.delayed(merge_all)

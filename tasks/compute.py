@@ -23,7 +23,9 @@ from tasks.datasets import LoadedSample
 from tasks.errors import IncompleteAuditError, ModelError
 from tasks.explain import Explanation, explain, halve_on_out_of_memory, predict
 from tasks.rows import ShardRows
+from tasks.separation import Batch
 from tasks.session import AuditSession
+from tasks.sounds import FloatArray, audible, sound_file, wav_bytes
 from tasks.store import Receipt, Shard
 from tasks.store.coefficients import round_mantissa
 from tasks.store.receipts import stored_files, write_receipt
@@ -71,9 +73,10 @@ class _ShardComputation:
         self.watch = _Stopwatch()
         self.max_batch = session.config.execution.max_batch
         self.n_forward = self.n_backward = 0
+        self.sounds: dict[str, FloatArray] = {}
         self.maps = {
             method: self._empty_maps()
-            for method in session.methods
+            for method in session.config.attribution.methods
             if session.config.store.coefficients
         }
 
@@ -158,6 +161,22 @@ class _ShardComputation:
         self.n_forward += explanation.n_forward
         self.n_backward += explanation.n_backward
         self._keep(selected, explanation)
+        if self.session.config.analyses.separation.enabled:
+            self._separate(Batch(selected, ids, batch, targets.to(batch.device), lengths))
+
+    def _separate(self, batch: Batch) -> None:
+        with self.watch.time("separate"):
+            separation, self.max_batch = halve_on_out_of_memory(
+                lambda size: self.session.mixtures.run(batch, size), self.max_batch
+            )
+        self.n_forward += separation.n_forward
+        self.n_backward += separation.n_backward
+        self.rows.add_separation(batch.rows, separation)
+        for (index, mixture), versions in separation.sounds.items():
+            self.sounds |= {
+                sound_file(mixture, batch.rows[index], what): sound
+                for what, sound in audible(versions).items()
+            }
 
     def _keep(self, selected: list[int], explanation: Explanation) -> None:
         self.rows.add_explanation(selected, explanation)
@@ -178,6 +197,7 @@ class _ShardComputation:
                 write_part(session.folder, table, shard, rows)
                 for table, rows in self.rows.tables().items()
             ]
+            names += [self._write_sound(name, sound) for name, sound in self.sounds.items()]
             files = stored_files(session.folder, names)
         receipt = Receipt(
             shard=shard,
@@ -192,6 +212,12 @@ class _ShardComputation:
         )
         write_receipt(session.folder, receipt)
         return receipt
+
+    def _write_sound(self, name: str, sound: FloatArray) -> str:
+        audio = self.session.config.dataset.audio
+        assert audio is not None, "the configuration refuses separation without sound"
+        self.session.folder.write_bytes(name, wav_bytes(sound, audio.sample_rate))
+        return name
 
     def _empty_maps(self) -> np.ndarray[Any, np.dtype[np.float32]]:
         channels = self.session.preprocessing.input_shape[0]

@@ -11,7 +11,7 @@ import hashlib
 import json
 from typing import Annotated, Any, Literal
 
-from pydantic import Field, NonNegativeInt, PositiveInt, model_validator
+from pydantic import Field, NonNegativeInt, PositiveFloat, PositiveInt, model_validator
 
 from tasks.audio_config import AudioConfig
 from tasks.schema import Frozen
@@ -233,6 +233,35 @@ class AttributionConfig(Frozen):
             raise ValueError("every attribution method is switched off; enable at least one")
         return self
 
+    @property
+    def methods(self) -> list[str]:
+        """Enabled methods, as arrays name them."""
+        enabled = {
+            "gradient": self.gradient.enabled,
+            "smoothgrad": self.smoothgrad.enabled,
+            "integrated_gradients": self.integrated_gradients.enabled,
+        }
+        return [method for method, is_enabled in enabled.items() if is_enabled]
+
+    @property
+    def n_forward(self) -> int:
+        """Passes without a gradient that explain one sample: the two ends of the path."""
+        return 2 * self.integrated_gradients.enabled
+
+    @property
+    def n_backward(self) -> int:
+        """Passes forward and backward that explain one sample."""
+        passes = {
+            "gradient": 1,
+            "smoothgrad": self.smoothgrad.n_samples,
+            "integrated_gradients": self.integrated_gradients.n_steps,
+        }
+        return sum(passes[method] for method in self.methods)
+
+    def profile_of_map(self, method: str) -> str:
+        """Name in the tables of the method whose map is stored under `method`."""
+        return f"smoothgrad_{self.smoothgrad.aggregate}" if method == "smoothgrad" else method
+
 
 class RelianceConfig(Frozen):
     """Statistics of importance over bands."""
@@ -248,11 +277,31 @@ class IntervalConfig(Frozen):
     seed: NonNegativeInt = 0
 
 
+class SeparationConfig(Frozen):
+    """Sounds only: what the model hears when something else sounds too."""
+
+    enabled: bool = Field(False, description="Mix every clip, explain and rebuild the mixtures.")
+    noise_snr_db: tuple[float, ...] = Field(
+        (0.0,), description="Signal-to-noise ratios of the mixtures with white noise, in dB."
+    )
+    overlap_levels: tuple[PositiveFloat, ...] = Field(
+        (0.2, 1.0), description="Peak of the mixed-in clip of another class over the clip's own."
+    )
+    fractions: tuple[Fraction, ...] = Field(
+        (0.05, 0.2), description="Parts of the coefficients that mixtures are rebuilt from."
+    )
+    n_passes: PositiveInt = Field(6, description="Draws and steps that explain one mixture.")
+    examples: NonNegativeInt = Field(
+        2, description="Samples of each mixture whose sounds are kept and put into the report."
+    )
+
+
 class AnalysesConfig(Frozen):
     """What is computed from the attributions."""
 
     reliance: RelianceConfig = RelianceConfig()
     intervals: IntervalConfig = IntervalConfig()
+    separation: SeparationConfig = SeparationConfig()
     gallery_size: NonNegativeInt = Field(12, description="Samples pictured in the report.")
 
 
@@ -334,6 +383,22 @@ class AuditConfig(Frozen):
                 "each sample's class to explain"
             )
         return self
+
+    @model_validator(mode="after")
+    def _mixes_sounds(self) -> AuditConfig:
+        if self.analyses.separation.enabled and self.dataset.audio is None:
+            raise ValueError(
+                "analyses.separation mixes sounds, so dataset.audio must say how they are read"
+            )
+        return self
+
+    def with_passes(self, n_passes: int) -> AuditConfig:
+        """The same audit with this number of draws and steps."""
+        attribution = self.attribution
+        smoothgrad = attribution.smoothgrad.model_copy(update={"n_samples": n_passes})
+        path = attribution.integrated_gradients.model_copy(update={"n_steps": n_passes})
+        changed = {"smoothgrad": smoothgrad, "integrated_gradients": path}
+        return self.model_copy(update={"attribution": attribution.model_copy(update=changed)})
 
     def identity(self) -> dict[str, Any]:
         """The part that decides what is stored: not where it runs, nor where it is published."""

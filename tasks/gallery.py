@@ -15,16 +15,60 @@ from tasks.datasets import Manifest, SampleReader, build_manifest
 from tasks.datasets.sample import Signal
 from tasks.errors import ConfigError, IdentityError, IncompleteAuditError
 from tasks.identity import AUDIT_FILE, basis_layout
+from tasks.mixtures import WHOLE, example_rows, selections, sound_name
 from tasks.preprocessing import Preprocessing
-from tasks.reporting import SampleExplanation
+from tasks.reporting import MixtureSounds, SampleExplanation
+from tasks.reporting.separation import selection_title
+from tasks.sounds import read_wav, sound_file
 from tasks.store import AuditFolder, CoefficientStore, completed_shards, plan_shards
 from tasks.store.tables import read_part
 from wam_core.noise import generator
-from wam_core.selection import importance_maps, keep_most_important
+from wam_core.selection import (
+    importance_maps,
+    keep_level,
+    keep_most_important,
+    weigh_by_importance,
+)
 from wam_core.transform import WaveletCoefficients, decompose, reconstruct
 
 RECONSTRUCTION_FRACTIONS = (0.02, 0.1)
-_PROFILE_OF_MAP = {"smoothgrad": "smoothgrad_{aggregate}"}
+_METHOD_NAMES = {
+    "gradient": "gradient",
+    "smoothgrad": "WAM_SG",
+    "integrated_gradients": "WAM_IG",
+}
+
+
+@dataclass(frozen=True)
+class _Ranking:
+    """A sample's coefficients (1, channel, coefficient) and one method's importance of each."""
+
+    method: str
+    coefficients: WaveletCoefficients
+    importance: torch.Tensor
+
+    def reconstructions(self, *, softly: bool) -> dict[str, Any]:
+        """Rebuilt signals by caption, also with a soft selection if asked for."""
+        by = f"by {_METHOD_NAMES[self.method]}"
+        rebuilt = {
+            f"{100 * fraction:.0f} % of coefficients, {by}": self._kept(fraction)
+            for fraction in RECONSTRUCTION_FRACTIONS
+        }
+        if softly:
+            widest = max(RECONSTRUCTION_FRACTIONS)
+            kept = weigh_by_importance(self.coefficients, self.importance, widest)
+            rebuilt[f"{100 * widest:.0f} % of coefficients and softly the others, {by}"] = kept
+        return {caption: reconstruct(kept)[0].numpy() for caption, kept in rebuilt.items()}
+
+    def by_level(self) -> dict[str, Any]:
+        """What the widest selection holds of each level."""
+        kept = self._kept(max(RECONSTRUCTION_FRACTIONS))
+        return {
+            name: reconstruct(keep_level(kept, name))[0].numpy() for name in kept.layout.level_names
+        }
+
+    def _kept(self, fraction: float) -> WaveletCoefficients:
+        return keep_most_important(self.coefficients, self.importance, fraction)
 
 
 @dataclass(frozen=True)
@@ -99,7 +143,8 @@ class StoredAudit:
         sample = read_part(self.folder, "samples", shard).iloc[row - shard.start]
         levels = read_part(self.folder, "levels", shard)
         signal = self.reader.read(row).signal
-        maps, reconstructions = self._maps(row, sample, signal)
+        maps, ranking = self._maps(row, sample, signal)
+        sound = self.audit.get("sound") or {}
         return SampleExplanation(
             sample_id=str(sample["sample_id"]),
             source=str(sample["source"]),
@@ -114,38 +159,57 @@ class StoredAudit:
             probability_predicted=_number(sample["probability_predicted"]),
             maps=maps,
             shares=_shares(levels[levels["sample_index"] == row], set(maps)),
-            reconstructions=reconstructions,
+            reconstructions=ranking.reconstructions(softly=bool(sound)) if ranking else {},
+            level_reconstructions=ranking.by_level() if ranking and sound else {},
             frequency_labels=dict(self.audit["frequency_labels"]),
-            sample_rate=(self.audit.get("sound") or {}).get("sample_rate_hz"),
+            sample_rate=sound.get("sample_rate_hz"),
             **_voxels(self.audit),
         )
 
+    def mixtures(self) -> list[MixtureSounds]:
+        """Sounds of the examples of mixtures, rebuilt from the most coefficients, where stored."""
+        settings = self.config.analyses.separation
+        if not settings.enabled or self.config.dataset.audio is None:
+            return []
+        fraction = max(settings.fractions, default=None)
+        titles = {"clean": "Clean", sound_name(WHOLE, None): selection_title(WHOLE)} | {
+            sound_name(selection, fraction): selection_title(selection, f"{fraction:g}")
+            for selection in selections(self.config)
+            if fraction is not None
+        }
+        found = []
+        for mixture, rows in example_rows(self.config, self.manifest).items():
+            for row in sorted(rows):
+                files = {title: sound_file(mixture, row, what) for what, title in titles.items()}
+                sounds = {
+                    title: read_wav(self.folder.read_bytes(name))
+                    for title, name in files.items()
+                    if self.folder.exists(name)
+                }
+                if sounds:
+                    sample_id = str(self.manifest.table["sample_id"].iat[row])
+                    rate = self.config.dataset.audio.sample_rate
+                    found.append(MixtureSounds(mixture, sample_id, rate, sounds))
+        return found
+
     def _maps(
         self, row: int, sample: pd.Series, signal: Signal | None
-    ) -> tuple[dict[str, dict[str, Any]], dict[str, Any]]:
+    ) -> tuple[dict[str, dict[str, Any]], _Ranking | None]:
         store = CoefficientStore(self.folder)
         if sample["status"] != "ok" or signal is None or not self.config.store.coefficients:
-            return {}, {}
+            return {}, None
         layout = basis_layout(self.config, self.preprocessing.spatial_shape)
         maps: dict[str, dict[str, Any]] = {}
-        reconstructions: dict[str, Any] = {}
+        ranking = None
         for method in store.methods():
             stored = torch.from_numpy(store.read(method, row))[None]
-            attribution = WaveletCoefficients(stored, layout)
-            by_level = importance_maps(attribution)[0].numpy()
-            maps[self._profile(method)] = dict(zip(layout.level_names, by_level, strict=True))
-            if not reconstructions:
-                importance = stored.abs().sum(1)
+            by_level = importance_maps(WaveletCoefficients(stored, layout))[0].numpy()
+            profile = self.config.attribution.profile_of_map(method)
+            maps[profile] = dict(zip(layout.level_names, by_level, strict=True))
+            if ranking is None:
                 coefficients = decompose(torch.from_numpy(signal)[None], layout.basis)
-                for fraction in RECONSTRUCTION_FRACTIONS:
-                    kept = keep_most_important(coefficients, importance, fraction)
-                    caption = f"{100 * fraction:.0f} % of coefficients, by {method}"
-                    reconstructions[caption] = reconstruct(kept)[0].numpy()
-        return maps, reconstructions
-
-    def _profile(self, method: str) -> str:
-        aggregate = self.config.attribution.smoothgrad.aggregate
-        return _PROFILE_OF_MAP.get(method, method).format(aggregate=aggregate)
+                ranking = _Ranking(method, coefficients, stored.abs().sum(1))
+        return maps, ranking
 
     def _name(self, label: Any) -> str:
         index, names = _whole(label), self.manifest.class_names

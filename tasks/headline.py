@@ -5,11 +5,22 @@ from __future__ import annotations
 from typing import Any
 
 from tasks.config import AuditConfig
+from tasks.mixtures import EVIDENCE, mixture_names
 
 _METHOD_NAMES = {
     "gradient": "the plain gradient",
     "smoothgrad_absolute": "smoothed gradients (WAM_SG)",
     "integrated_gradients": "path integration (WAM_IG)",
+}
+_SELECTION_NAMES = {
+    "gradient": "chosen by the gradient",
+    "smoothgrad_signed": "chosen by WAM_SG",
+    "smoothgrad_absolute": "chosen by WAM_SG",
+    "smoothgrad_squared": "chosen by WAM_SG",
+    "integrated_gradients": "chosen by WAM_IG",
+    EVIDENCE: "by WAM_IG's evidence for the class",
+    "magnitude": "chosen by magnitude alone",
+    "random": "chosen at random",
 }
 
 
@@ -31,6 +42,7 @@ def write_headline(
         )
     for method, name in _METHOD_NAMES.items():
         sentences += _reliance(config, summary, method, name, element)
+    sentences += _mixtures(config, summary)
     sentences += _trust(config, summary)
     return sentences
 
@@ -92,6 +104,34 @@ def _places(config: AuditConfig, level: int | str, element: str) -> tuple[str, s
         return fine_part, f"the approximation (structures above {2**levels} {element})"
     smallest = 2 ** (int(level) - 1)
     return fine_part, f"level {level} (structures of {smallest} to {2 * smallest} {element})"
+
+
+def _mixtures(config: AuditConfig, summary: dict[str, Any]) -> list[str]:
+    """What explanations recover of a sound in each mixture, against what magnitude does."""
+    fraction = f"{max(config.analyses.separation.fractions, default=0):g}"
+    sentences = []
+    for mixture in mixture_names(config.analyses.separation):
+        gains = {
+            name: _find(
+                summary,
+                "separation/si_sdr_gain",
+                {"method": method, "mixture": mixture, "fraction": fraction},
+            )
+            for method, name in _SELECTION_NAMES.items()
+        }
+        parts = [
+            f"{_with_interval(gain, 1)} dB {name}"
+            for name, gain in gains.items()
+            if gain is not None
+        ]
+        if parts:
+            n = max(gain["n"] for gain in gains.values() if gain is not None)
+            sentences.append(
+                f"{mixture[:1].upper()}{mixture[1:]}, rebuilt from {100 * float(fraction):g} % of "
+                f"its coefficients, gains towards the clean sound (SI-SDR): {', '.join(parts)} "
+                f"(n = {n})."
+            )
+    return sentences
 
 
 def _trust(config: AuditConfig, summary: dict[str, Any]) -> list[str]:

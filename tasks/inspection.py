@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import io
-import re
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -12,6 +11,7 @@ from tasks.config import AuditConfig
 from tasks.config_files import merge, parse_override, validate_config
 from tasks.errors import EXIT_DAMAGED, EXIT_DONE, EXIT_INCOMPLETE, ConfigError
 from tasks.identity import AUDIT_FILE
+from tasks.sounds import audible, file_name, wav_bytes
 from tasks.store import AuditFolder, Shard, completed_shards, plan_shards
 from tasks.store.receipts import damaged_files, drop_receipt, read_receipt, total_statuses
 
@@ -143,26 +143,43 @@ def describe_verification(found: dict[str, Any]) -> str:
     return "\n".join(lines)
 
 
-def picture_sample(folder: AuditFolder, sample_id: str, output: Path | None = None) -> Path:
-    """Write a PNG of one sample's explanation; returns its path.
+def picture_sample(folder: AuditFolder, sample_id: str, output: Path | None = None) -> list[Path]:
+    """Write a PNG of one sample's explanation, and beside it what is to be heard of a sound.
+
+    Returns:
+        The picture, then the WAV files: the input, what the most important coefficients hold, and
+        each level of it, all with one gain.
 
     Raises:
-        ConfigError: If the audit has no such sample, or the sample's shard is not done.
+        ConfigError: If the audit has no such sample, or a file cannot be written.
+        IncompleteAuditError: If the sample's shard is not done.
     """
     from tasks.gallery import StoredAudit
     from tasks.reporting import sample_figure
 
     stored = StoredAudit.open(folder)
-    row = stored.row_of(sample_id)
-    figure = sample_figure(stored.explanation(row))
-    path = output or Path(f"{re.sub(r'[^A-Za-z0-9_.-]+', '_', sample_id)}.png")
+    explanation = stored.explanation(stored.row_of(sample_id))
+    path = output or Path(f"{file_name(sample_id)}.png")
     buffer = io.BytesIO()
-    figure.savefig(buffer, format="png", dpi=120)
-    try:
-        path.write_bytes(buffer.getvalue())
-    except OSError as error:
-        raise ConfigError(f"cannot write {path}: {error.strerror}") from error
-    return path
+    sample_figure(explanation).savefig(buffer, format="png", dpi=120)
+    files = {path: buffer.getvalue()}
+    if explanation.sample_rate is not None and explanation.signal is not None:
+        sounds = {"input": explanation.signal}
+        sounds |= {f"rebuilt {name}": one for name, one in explanation.reconstructions.items()}
+        levels = explanation.level_reconstructions.items()
+        sounds |= {f"rebuilt level {level}": one for level, one in levels}
+        files |= {
+            path.with_name(f"{path.stem}-{file_name(name)}.wav"): wav_bytes(
+                sound, explanation.sample_rate
+            )
+            for name, sound in audible(sounds).items()
+        }
+    for place, content in files.items():
+        try:
+            place.write_bytes(content)
+        except OSError as error:
+            raise ConfigError(f"cannot write {place}: {error.strerror}") from error
+    return list(files)
 
 
 def _opened(folder: AuditFolder) -> tuple[dict[str, Any], list[Shard]]:

@@ -6,11 +6,11 @@ import math
 from dataclasses import asdict, dataclass
 from typing import Any
 
+from tasks import mixtures
 from tasks.config import AuditConfig
 from tasks.session import AuditSession
 from tasks.store import Shard, plan_shards
 
-_TABLES = 4
 _COMPRESSION = 0.75
 """Size of stored coefficients over their float32 size, as measured in docs/storage.md."""
 
@@ -54,7 +54,7 @@ def plan_audit(session: AuditSession) -> Plan:
     pending = [shard for shard in shards if shard.index not in session.completed()]
     todo = sum(shard.stop - shard.start for shard in pending)
     map_bytes = 4 * session.preprocessing.input_shape[0] * session.layout.size
-    methods = len(session.methods) if config.store.coefficients else 0
+    methods = len(config.attribution.methods) if config.store.coefficients else 0
     shard_rows = min(config.store.shard_size, n_samples)
     return Plan(
         folder=session.folder.url,
@@ -64,10 +64,14 @@ def plan_audit(session: AuditSession) -> Plan:
         n_tasks=len(group_shards(pending, config.execution.max_tasks)),
         n_forward=todo * forward_passes_per_sample(config),
         n_backward=todo * backward_passes_per_sample(config),
-        n_files=len(shards) * (methods + _TABLES + 1) + methods + 2,
+        n_files=len(shards) * (methods + _n_tables(config) + 1) + methods + 2,
         n_bytes=round(n_samples * methods * map_bytes * _COMPRESSION),
         memory_bytes=shard_rows * methods * map_bytes,
     )
+
+
+def _n_tables(config: AuditConfig) -> int:
+    return 4 + config.analyses.separation.enabled
 
 
 def group_shards(shards: list[Shard], max_tasks: int) -> list[list[Shard]]:
@@ -101,15 +105,10 @@ def shards_in_ranges(ranges: list[list[int]], n_samples: int, shard_size: int) -
 
 
 def forward_passes_per_sample(config: AuditConfig) -> int:
-    """Passes without a gradient: the clean one, and the two ends of the path."""
-    return 1 + 2 * config.attribution.integrated_gradients.enabled
+    """Passes without a gradient: the clean one, the ends of paths, and versions of mixtures."""
+    return 1 + config.attribution.n_forward + mixtures.forward_passes(config)
 
 
 def backward_passes_per_sample(config: AuditConfig) -> int:
-    """Passes forward and backward of all enabled methods."""
-    attribution = config.attribution
-    return (
-        int(attribution.gradient.enabled)
-        + attribution.smoothgrad.n_samples * attribution.smoothgrad.enabled
-        + attribution.integrated_gradients.n_steps * attribution.integrated_gradients.enabled
-    )
+    """Passes forward and backward of all enabled methods, on the sample and its mixtures."""
+    return config.attribution.n_backward + mixtures.backward_passes(config)

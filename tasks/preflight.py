@@ -18,12 +18,14 @@ from torch import Tensor
 
 from tasks.errors import DatasetError, ModelError
 from tasks.explain import Prediction, explain, predict
-from tasks.planning import backward_passes_per_sample
+from tasks.planning import backward_passes_per_sample, forward_passes_per_sample
 from tasks.session import AuditSession
 from wam_core.transform import decompose, reconstruct
 
 _HANDFUL = 16
 _LOSSLESS = 1e-4
+_BACKWARD_COST = 3
+"""Time of a pass forward and backward over that of a pass forward alone, roughly."""
 
 
 @dataclass(frozen=True)
@@ -152,7 +154,7 @@ def _time_explanation(
     # Which class is explained does not change the cost.
     targets = prediction.predicted[: len(batch)]
     ids = [f"preflight-{row}" for row in rows][: len(batch)]
-    probe = _probe_config(session)
+    probe = config.with_passes(2)
     before = _memory(session.device)
     try:
         explain(probe, session.model, session.layout, batch[:1], targets[:1], ids[:1], 1)
@@ -163,22 +165,11 @@ def _time_explanation(
     except (ValueError, RuntimeError) as error:
         raise ModelError(f"attribution fails on the first batch: {error}") from error
     elapsed = time.perf_counter() - begin
-    per_pass = elapsed / (len(batch) * backward_passes_per_sample(probe))
+    cost = probe.attribution.n_backward + probe.attribution.n_forward / _BACKWARD_COST
+    per_pass = elapsed / (len(batch) * cost)
     n_bytes = max(0, _memory(session.device) - before) // len(batch)
-    return per_pass * backward_passes_per_sample(config), n_bytes
-
-
-def _probe_config(session: AuditSession) -> Any:
-    attribution = session.config.attribution
-    short = attribution.model_copy(
-        update={
-            "smoothgrad": attribution.smoothgrad.model_copy(update={"n_samples": 2}),
-            "integrated_gradients": attribution.integrated_gradients.model_copy(
-                update={"n_steps": 2}
-            ),
-        }
-    )
-    return session.config.model_copy(update={"attribution": short})
+    forward = forward_passes_per_sample(config) / _BACKWARD_COST
+    return per_pass * (backward_passes_per_sample(config) + forward), n_bytes
 
 
 def _accuracy(

@@ -97,7 +97,9 @@ def _write_report(stored: StoredAudit, summary: Summary, samples: pd.DataFrame) 
     rows = choose_gallery(samples, settings.gallery_size, stored.config.attribution.seed)
     gallery = [stored.explanation(row) for row in rows]
     failures = samples[samples["status"] != "ok"][["sample_id", "source", "status", "detail"]]
-    page = write_report(summary.record, stored.audit, gallery, summary.per_class, failures)
+    page = write_report(
+        summary.record, stored.audit, gallery, summary.per_class, failures, stored.mixtures()
+    )
     stored.folder.write_bytes("report.html", page.encode())
 
 

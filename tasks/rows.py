@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import pandas as pd
@@ -17,6 +17,7 @@ from torch import Tensor
 from tasks.config import AuditConfig
 from tasks.datasets import LoadedSample, Manifest
 from tasks.explain import Explanation, MethodProfile, Prediction
+from tasks.separation import Separation
 from tasks.store import Shard
 from wam_core.basis import CoefficientLayout
 from wam_core.reliance import (
@@ -49,6 +50,8 @@ class ShardRows:
             row: self._new_sample(manifest, row) for row in range(shard.start, shard.stop)
         }
         self._others: dict[str, list[Row]] = {"attributions": [], "levels": [], "bands": []}
+        if config.analyses.separation.enabled:
+            self._others["separation"] = []
 
     def sample_id(self, row: int) -> str:
         """Id of a manifest row."""
@@ -112,6 +115,13 @@ class ShardRows:
             self._add_attributions(method, rows, profile, levels, statuses)
             self._add_levels(method, rows, profile, levels)
             self._add_bands(method, rows, profile.bands)
+
+    def add_separation(self, rows: Sequence[int], separation: Separation) -> None:
+        """Record what mixtures of the samples came to."""
+        self._others["separation"] += [
+            {"sample_index": rows[index], "sample_id": self.sample_id(rows[index])} | columns
+            for index, columns in separation.rows
+        ]
 
     def _new_sample(self, manifest: Manifest, row: int) -> Row:
         record = manifest.table.iloc[row]

@@ -17,8 +17,10 @@ from tasks.datasets import Manifest, SampleReader, build_manifest
 from tasks.errors import ConfigError, DatasetError, IdentityError
 from tasks.identity import AuditIdentity, basis_layout
 from tasks.locations import expand
+from tasks.mixtures import check_classes
 from tasks.models import LoadedModel, load_model, resolve_preprocessing
 from tasks.preprocessing import Preprocessing
+from tasks.separation import MixtureAnalysis
 from tasks.store import AuditFolder, CoefficientStore, Receipt, Shard, completed_shards, plan_shards
 from tasks.store.folder import explain_write_errors
 from wam_core.basis import CoefficientLayout
@@ -50,6 +52,8 @@ class AuditSession:
         """All samples, in order."""
         manifest = build_manifest(self.config.dataset)
         _check_labels(self.config, manifest)
+        if self.config.analyses.separation.enabled:
+            check_classes(self.config, manifest)
         return manifest
 
     @cached_property
@@ -77,6 +81,11 @@ class AuditSession:
         return SampleReader(self.config.dataset, self.manifest, self.preprocessing)
 
     @cached_property
+    def mixtures(self) -> MixtureAnalysis:
+        """The analysis of mixtures of sounds."""
+        return MixtureAnalysis(self.config, self.manifest, self.reader, self.model, self.layout)
+
+    @cached_property
     def layout(self) -> CoefficientLayout:
         """Where the bands lie; known before the model is loaded."""
         return basis_layout(self.config, self.preprocessing.spatial_shape)
@@ -85,17 +94,6 @@ class AuditSession:
     def shards(self) -> list[Shard]:
         """All shards of the manifest."""
         return plan_shards(len(self.manifest.table), self.config.store.shard_size)
-
-    @property
-    def methods(self) -> list[str]:
-        """Attribution methods whose maps are stored."""
-        attribution = self.config.attribution
-        enabled = {
-            "gradient": attribution.gradient.enabled,
-            "smoothgrad": attribution.smoothgrad.enabled,
-            "integrated_gradients": attribution.integrated_gradients.enabled,
-        }
-        return [method for method, is_enabled in enabled.items() if is_enabled]
 
     def identity(self) -> AuditIdentity:
         """What `audit.json` holds, or must hold."""
@@ -111,7 +109,7 @@ class AuditSession:
         self.folder.sweep_partial_files()
         if self.config.store.coefficients:
             self.store.create(
-                self.methods,
+                self.config.attribution.methods,
                 n_samples=len(self.manifest.table),
                 channels=self.preprocessing.input_shape[0],
                 layout=self.layout,

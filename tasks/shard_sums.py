@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 import pandas as pd
 
+from tasks.mixtures import MODEL_FREE, WHOLE
 from wam_core.intervals import FloatArray, ReplicateSums, poisson_weights
 
 LEVEL_METRICS = {
@@ -25,6 +27,21 @@ CLASS_METRICS = {
     "reliance/scale_centroid": "scale_centroid_octaves",
     "reliance/fine_share": "fine_share",
 }
+SEPARATION_METRICS = {
+    "si_sdr_target": "separation/si_sdr_target",
+    "si_sdr_interference": "separation/si_sdr_interference",
+    "snr_target": "separation/snr_target",
+    "snr_interference": "separation/snr_interference",
+    "probability_target": "separation/probability_target",
+}
+SEPARATION_GAINS = {
+    WHOLE: "separation/si_sdr_gain",
+    **{selection: f"separation/si_sdr_gain_over_{selection}" for selection in MODEL_FREE},
+}
+"""SI-SDR towards the target less that of another version of the same mixture, by that version."""
+
+CONTRAST_GAIN = "separation/contrast_gain"
+
 CLASS_METHODS = ("gradient", "smoothgrad_absolute", "integrated_gradients")
 CLASS_RESAMPLES = 400
 """Replicates kept per class; classes are many, and their intervals need no fourth digit."""
@@ -40,6 +57,8 @@ class Variable:
         level: Level name, or "" for numbers of a whole map.
         subset: "" for all samples, "correct" or "class".
         subset_value: "yes" or "no", or the class name.
+        mixture: Which mixture of sounds, or "".
+        fraction: Part of its coefficients that it is rebuilt from, or "".
     """
 
     metric: str
@@ -47,6 +66,8 @@ class Variable:
     level: str = ""
     subset: str = ""
     subset_value: str = ""
+    mixture: str = ""
+    fraction: str = ""
 
     def labels(self) -> dict[str, str | int]:
         """Labels of the metric in the summary."""
@@ -55,6 +76,10 @@ class Variable:
             labels["level"] = int(self.level) if self.level.isdigit() else self.level
         if self.subset:
             labels[self.subset] = self.subset_value
+        if self.mixture:
+            labels["mixture"] = self.mixture
+        if self.fraction:
+            labels["fraction"] = self.fraction
         return labels
 
 
@@ -97,14 +122,17 @@ def sum_partition(
     levels: pd.DataFrame,
     n_resamples: int,
     seed: int,
+    separation: pd.DataFrame | None = None,
 ) -> ShardSums:
-    """Sum one shard's tables."""
+    """Sum one shard's tables; that of mixtures where there is one."""
     samples = samples.set_index("sample_index")
     ok = samples.index[samples["status"] == "ok"]
     values = _values_by_sample(samples.index, ok, attributions, levels)
     groups = samples["group"].fillna(samples["sample_id"]).astype(str)
     weights = poisson_weights(groups.tolist(), n_resamples, seed)
     whole = _with_correct_subsets(values, samples["correct"])
+    if separation is not None:
+        whole |= _separation_values(samples.index, ok, separation)
     classes = _class_subsets(values, samples["class_name"])
     return ShardSums(
         accuracy=_accuracy(samples),
@@ -190,6 +218,63 @@ def _values_by_sample(
             if not np.isnan(aligned).all():
                 values[Variable(name, method, level)] = aligned
     return values
+
+
+def _separation_values(
+    index: pd.Index, ok: pd.Index, separation: pd.DataFrame
+) -> dict[Variable, FloatArray]:
+    """Every version of every mixture, and its gain over versions of the same samples' mixture."""
+    usable = separation[separation["sample_index"].isin(ok)]
+    values: dict[Variable, FloatArray] = {}
+    for (mixture, selection, fraction), rows in usable.groupby(
+        ["mixture", "selection", "fraction"], sort=True, dropna=False
+    ):
+        by_sample = rows.set_index("sample_index")
+        for column, name in SEPARATION_METRICS.items():
+            values[_of_mixture(name, mixture, selection, fraction)] = _aligned(
+                by_sample[column], index
+            )
+    return dict(sorted((values | _separation_gains(values) | _contrast_gains(values)).items()))
+
+
+def _separation_gains(values: dict[Variable, FloatArray]) -> dict[Variable, FloatArray]:
+    gains: dict[Variable, FloatArray] = {}
+    measured = SEPARATION_METRICS["si_sdr_target"]
+    for variable, numbers in values.items():
+        if variable.metric != measured or variable.method == WHOLE:
+            continue
+        for other, name in SEPARATION_GAINS.items():
+            fraction = "" if other == WHOLE else variable.fraction
+            before = values.get(replace(variable, method=other, fraction=fraction))
+            if before is not None and variable.method not in {other, *_not_compared(other)}:
+                gains[replace(variable, metric=name)] = numbers - before
+    return gains
+
+
+def _contrast_gains(values: dict[Variable, FloatArray]) -> dict[Variable, FloatArray]:
+    """How much more of the target than of the interference is left, against the mixture."""
+    contrasts = {
+        variable: numbers
+        - values[replace(variable, metric=SEPARATION_METRICS["si_sdr_interference"])]
+        for variable, numbers in values.items()
+        if variable.metric == SEPARATION_METRICS["si_sdr_target"]
+    }
+    return {
+        replace(variable, metric=CONTRAST_GAIN): numbers
+        - contrasts[replace(variable, method=WHOLE, fraction="")]
+        for variable, numbers in contrasts.items()
+        if variable.method != WHOLE
+    }
+
+
+def _not_compared(other: str) -> tuple[str, ...]:
+    """Model-free versions are compared with the mixture, not with each other."""
+    return () if other == WHOLE else MODEL_FREE
+
+
+def _of_mixture(name: str, mixture: object, selection: object, fraction: Any) -> Variable:
+    part = "" if pd.isna(fraction) else f"{fraction:g}"
+    return Variable(name, str(selection), mixture=str(mixture), fraction=part)
 
 
 def _aligned(series: pd.Series, index: pd.Index) -> FloatArray:

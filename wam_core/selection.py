@@ -29,12 +29,38 @@ def keep_most_important(
     Raises:
         ValueError: If the fraction is out of range.
     """
-    if not 0 <= fraction <= 1:
-        raise ValueError(f"fraction must be in [0, 1], got {fraction}")
-    kept = round(fraction * importance.shape[-1])
+    kept = _number_kept(importance, fraction)
     mask = torch.zeros_like(importance)
     mask.scatter_(-1, importance.topk(kept, dim=-1).indices, 1.0)
     return coefficients.replace(coefficients.flat * mask[:, None])
+
+
+def weigh_by_importance(
+    coefficients: WaveletCoefficients,
+    importance: Float[Tensor, "batch coefficient"],
+    fraction: float,
+) -> WaveletCoefficients:
+    """Soft selection: what `keep_most_important` keeps stays, the rest is weighed down.
+
+    A coefficient's weight is its importance over the least importance that is kept, 1 at most, so
+    nothing is cut off at once. Arguments and errors are those of `keep_most_important`.
+    """
+    kept = _number_kept(importance, fraction)
+    if not kept:
+        return coefficients.replace(torch.zeros_like(coefficients.flat))
+    least = importance.topk(kept, dim=-1).values[..., -1:]
+    # Where fewer coefficients than asked for have any importance, all those are kept.
+    weight = torch.where(least > 0, importance / least, (importance > 0).to(importance))
+    return coefficients.replace(coefficients.flat * weight.clamp(max=1.0)[:, None])
+
+
+def keep_level(coefficients: WaveletCoefficients, level_name: str) -> WaveletCoefficients:
+    """Zero every level but one."""
+    kept = torch.zeros_like(coefficients.flat)
+    for band in coefficients.layout.bands_of(level_name):
+        place = coefficients.layout.slices[band]
+        kept[..., place] = coefficients.flat[..., place]
+    return coefficients.replace(kept)
 
 
 def importance_maps(attribution: WaveletCoefficients) -> Float[Tensor, "batch level *space"]:
@@ -61,6 +87,12 @@ def nearest_coefficients(layout: CoefficientLayout, band: Band, axis: int) -> Te
     # Points halfway between two coefficients go to the lower one, whatever the rounding.
     nearest = torch.round((points - first) / 2**band.level - 1e-6).long()
     return nearest.clamp(0, layout.band_shape(band)[axis] - 1)
+
+
+def _number_kept(importance: Tensor, fraction: float) -> int:
+    if not 0 <= fraction <= 1:
+        raise ValueError(f"fraction must be in [0, 1], got {fraction}")
+    return round(fraction * importance.shape[-1])
 
 
 def _at_points(values: Tensor, band: Band, layout: CoefficientLayout) -> Tensor:

@@ -6,5 +6,12 @@ from tasks.reporting.document import write_report
 from tasks.reporting.explanation import SampleExplanation
 from tasks.reporting.metric_figures import profile_figures
 from tasks.reporting.sample_picture import sample_figure
+from tasks.reporting.separation import MixtureSounds
 
-__all__ = ["SampleExplanation", "profile_figures", "sample_figure", "write_report"]
+__all__ = [
+    "MixtureSounds",
+    "SampleExplanation",
+    "profile_figures",
+    "sample_figure",
+    "write_report",
+]

@@ -17,6 +17,7 @@ from tasks.reporting.gallery import sample_cards, total_weight
 from tasks.reporting.metric_table import Metric, MetricTable
 from tasks.reporting.pictures import SCALING_RULE, colour_scale_css
 from tasks.reporting.profiles import outcome_comparisons, reliance_panels
+from tasks.reporting.separation import MixtureSounds, mixture_sections
 from tasks.reporting.settings import (
     confidence,
     config_settings,
@@ -52,6 +53,7 @@ def write_report(
     gallery: Sequence[SampleExplanation],
     per_class: pd.DataFrame,
     failures: pd.DataFrame,
+    mixtures: Sequence[MixtureSounds] = (),
 ) -> str:
     """The whole HTML document, without any reference to the network.
 
@@ -61,6 +63,7 @@ def write_report(
         per_class: class_index, class_name, n, accuracy, accuracy_low, accuracy_high,
             scale_centroid_octaves, fine_share.
         failures: sample_id, source, status, detail of the samples that are not ok.
+        mixtures: Sounds of the examples of each kind of mixture.
     """
     table = MetricTable(summary.get("metrics") or [])
     bands = {str(level): str(text) for level, text in (audit.get("frequency_labels") or {}).items()}
@@ -85,6 +88,7 @@ def write_report(
         "class_levels": level_legend(table),
         "class_method": _main_method(table),
         "few_samples": FEW_SAMPLES,
+        "mixtures": mixture_sections(table, mixtures),
         "cards": cards,
         "pictures_megabytes": total_weight(cards),
         "colour_scale": colour_scale_css(),

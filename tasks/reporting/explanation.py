@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 import numpy.typing as npt
@@ -20,6 +20,8 @@ class SampleExplanation:
             non-negative, summed over channels and orientations.
         shares: Method, then level, to the level's share of the importance, in [0, 1].
         reconstructions: Caption to the signal rebuilt from the most important coefficients.
+        level_reconstructions: Level to what the widest of these reconstructions holds of it; sounds
+            only.
         frequency_labels: Level to its frequency band and structure size, in words.
         spacing: Millimetres per voxel along each axis of a volume, where it is known.
         axes: Name of each axis of a volume.
@@ -44,6 +46,7 @@ class SampleExplanation:
     spacing: tuple[float, ...] | None = None
     axes: str = "zyx"
     sample_rate: int | None = None
+    level_reconstructions: dict[str, FloatArray] = field(default_factory=dict)
 
     @property
     def outcome(self) -> str:

@@ -2,22 +2,19 @@
 
 from __future__ import annotations
 
-import base64
-import io
-import wave
-from collections.abc import Mapping
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 import numpy as np
 
-from tasks.reporting.explanation import FloatArray, SampleExplanation
+from tasks.reporting.explanation import SampleExplanation
 from tasks.reporting.pictures import map_uri
 from tasks.reporting.sound_views import scalogram
 from tasks.reporting.wording import level_title, method_title, ordered_levels, ordered_methods
+from tasks.sounds import audible, loudest_stretch, sound_uri
 
-EXCERPT_S = 2.5
+EXCERPT_S = 2.0
 _ROW = 22  # pixels of one level
-_LOUDEST = 0.9
 
 
 @dataclass(frozen=True)
@@ -39,21 +36,22 @@ class SoundCard:
 
     Attributes:
         ticks: Times below the maps, evenly spaced from the beginning to the end.
-        players: Caption and WAV data URI.
+        players: Caption and data URI.
+        level_players: As players, of what is kept of each level.
         excerpt: What stretch the players hold.
     """
 
     scalograms: tuple[Scalogram, ...]
     ticks: tuple[str, ...]
     players: tuple[tuple[str, str], ...]
+    level_players: tuple[tuple[str, str], ...]
     excerpt: str
 
     @property
     def size(self) -> int:
         """Characters of its pictures and sounds in the page."""
-        return sum(len(card.uri) for card in self.scalograms) + sum(
-            len(uri) for _, uri in self.players
-        )
+        sounds = (*self.players, *self.level_players)
+        return sum(len(card.uri) for card in self.scalograms) + sum(len(uri) for _, uri in sounds)
 
 
 def sound_card(explanation: SampleExplanation) -> SoundCard | None:
@@ -63,58 +61,36 @@ def sound_card(explanation: SampleExplanation) -> SoundCard | None:
         return None
     duration = signal.shape[1] / rate
     start, stop = loudest_stretch(signal, round(EXCERPT_S * rate))
-    sounds = {"Input": signal} | {
+    whole = {"Input": signal} | {
         f"Rebuilt from the most important {caption}": rebuilt
         for caption, rebuilt in explanation.reconstructions.items()
     }
-    waveforms = audible(sounds)
+    levels = {
+        _level_words(explanation, level): rebuilt
+        for level, rebuilt in explanation.level_reconstructions.items()
+    }
+    waveforms = audible(whole | levels)
+
+    def players(captions: Iterable[str]) -> tuple[tuple[str, str], ...]:
+        return tuple(
+            (caption, sound_uri(waveforms[caption][:, start:stop], rate)) for caption in captions
+        )
+
     return SoundCard(
         scalograms=tuple(
             _scalogram(explanation, method) for method in ordered_methods(set(explanation.maps))
         ),
         ticks=tuple(f"{duration * step / 5:.3g} s" for step in range(6)),
-        players=tuple(
-            (caption, wav_uri(waveform[:, start:stop], rate))
-            for caption, waveform in waveforms.items()
-        ),
+        players=players(whole),
+        level_players=players(levels),
         excerpt=f"{start / rate:.2f} to {stop / rate:.2f} s of {duration:.3g} s, the loudest "
         "stretch; all with one gain",
     )
 
 
-def loudest_stretch(signal: FloatArray, length: int) -> tuple[int, int]:
-    """First and last sample of the stretch with the most energy."""
-    n_samples = signal.shape[1]
-    if n_samples <= length:
-        return 0, n_samples
-    energy = np.cumsum(np.square(signal, dtype=np.float64).sum(axis=0))
-    within = energy[length - 1 :] - np.concatenate([[0.0], energy[:-length]])
-    start = int(within.argmax())
-    return start, start + length
-
-
-def audible(sounds: Mapping[str, FloatArray]) -> dict[str, FloatArray]:
-    """The same sounds with the one gain at which the loudest of them just does not clip."""
-    peak = max(float(np.abs(sound).max(initial=0.0)) for sound in sounds.values())
-    gain = _LOUDEST / peak if peak else 1.0
-    return {caption: gain * sound for caption, sound in sounds.items()}
-
-
-def wav_bytes(signal: FloatArray, rate: int) -> bytes:
-    """A 16-bit WAV file of amplitudes in [-1, 1], shape (channel, sample)."""
-    samples = np.rint(np.clip(signal, -1, 1) * 32767).astype("<i2")
-    buffer = io.BytesIO()
-    with wave.open(buffer, "wb") as file:
-        file.setnchannels(len(samples))
-        file.setsampwidth(2)
-        file.setframerate(rate)
-        file.writeframes(samples.T.tobytes())
-    return buffer.getvalue()
-
-
-def wav_uri(signal: FloatArray, rate: int) -> str:
-    """As `wav_bytes`, as a data URI."""
-    return f"data:audio/wav;base64,{base64.b64encode(wav_bytes(signal, rate)).decode('ascii')}"
+def _level_words(explanation: SampleExplanation, level: str) -> str:
+    octave = explanation.frequency_labels.get(level, "").partition(" (")[0]
+    return f"{level_title(level)}: {octave}" if octave else level_title(level)
 
 
 def _scalogram(explanation: SampleExplanation, method: str) -> Scalogram:

@@ -77,6 +77,19 @@ SCHEMAS: dict[str, pa.Schema] = {
             *_PROFILE,
         ]
     ),
+    "separation": pa.schema(
+        [
+            *_ADDRESS,
+            ("mixture", pa.string()),
+            ("selection", pa.string()),
+            ("fraction", pa.float64()),
+            ("si_sdr_target", pa.float64()),
+            ("si_sdr_interference", pa.float64()),
+            ("snr_target", pa.float64()),
+            ("snr_interference", pa.float64()),
+            ("probability_target", pa.float64()),
+        ]
+    ),
 }
 """Columns and types of every table; docs/architecture.md says what they mean."""
 

@@ -120,7 +120,7 @@ class TestVerification:
 class TestPicture:
     def test_a_png_is_written(self, audit, tmp_path, monkeypatch):
         monkeypatch.chdir(tmp_path)
-        path = picture_sample(AuditFolder(str(audit)), "toy-003")
+        (path,) = picture_sample(AuditFolder(str(audit)), "toy-003")
         assert path.name == "toy-003.png"
         assert path.read_bytes().startswith(b"\x89PNG")
 

@@ -15,11 +15,13 @@ import soundfile
 
 from tasks.errors import ConfigError
 from tasks.gallery import StoredAudit
+from tasks.inspection import picture_sample
+from tasks.planning import backward_passes_per_sample, forward_passes_per_sample
 from tasks.publish import write_results
 from tasks.reporting import sample_figure
-from tasks.reporting.sound_cards import audible, loudest_stretch, wav_bytes
 from tasks.reporting.sound_views import SoundView, column_sums, envelope
 from tasks.session import AuditSession
+from tasks.sounds import audible, loudest_stretch, wav_bytes
 from tasks.store import AuditFolder
 
 MODULE = "wam_audit_sound_models"
@@ -227,17 +229,38 @@ def test_the_report_speaks_in_hertz_and_plays_what_was_kept(sound_config, comput
     page = (folder / "report.html").read_text()
     assert "media-src data:" in page
     assert "1000–2000 Hz" in page
-    sounds = re.findall(r'<audio[^>]+src="data:audio/wav;base64,([^"]+)"', page)
-    assert len(sounds) == 2 * 3  # input, 10 % and 2 %, of two samples
-    with wave.open(io.BytesIO(base64.b64decode(sounds[0]))) as file:
-        assert (file.getframerate(), file.getsampwidth()) == (RATE, 2)
-        assert file.getnframes() == LENGTH
+    sounds = re.findall(r'<audio[^>]+src="data:audio/flac;base64,([^"]+)"', page)
+    # Two samples: the input, 10 % and 2 % of the coefficients, a soft selection, and 7 levels.
+    assert len(sounds) == 2 * (4 + 7)
+    played = [soundfile.read(io.BytesIO(base64.b64decode(sound))) for sound in sounds]
+    assert {(len(sound), rate) for sound, rate in played} == {(LENGTH, RATE)}
+    kept, softly, levels = played[2][0], played[3][0], [sound for sound, _ in played[4:11]]
+    np.testing.assert_allclose(sum(levels), kept, atol=8 / 32767)  # 16-bit rounding of each
+    assert np.abs(softly - kept).max() > 0.01
     explanation = StoredAudit.open(AuditFolder(str(folder))).explanation(0)
     figure = sample_figure(explanation)
     axes = figure.axes
-    assert len(axes) == 1 + 2 + 2
+    assert len(axes) == 1 + 2 + 3  # the input, two methods, three reconstructions
     assert axes[-1].get_xlabel() == "time in s"
     assert axes[1].get_yticklabels()[1].get_text().startswith("1000–2000 Hz")
+
+
+def test_show_writes_what_is_to_be_heard(sound_config, compute_all, tmp_path):
+    folder = AuditFolder(str(compute_all(sound_config())))
+    picture, *sounds = picture_sample(folder, "b.flac", tmp_path / "b.png")
+    assert picture.read_bytes().startswith(b"\x89PNG")
+    assert [path.name for path in sounds[:3]] == [
+        "b-input.wav",
+        "b-rebuilt-2-of-coefficients-by-WAM_IG.wav",
+        "b-rebuilt-10-of-coefficients-by-WAM_IG.wav",
+    ]
+    assert len(sounds) == 4 + 7
+    heard = {path.name: soundfile.read(path)[0] for path in sounds}
+    given = CLIPS["b.flac"]
+    similarity = np.corrcoef(heard["b-input.wav"][: len(given)], given)[0, 1]
+    assert similarity > 0.999
+    with pytest.raises(ConfigError, match="cannot write"):
+        picture_sample(folder, "b.flac", tmp_path / "missing" / "b.png")
 
 
 def test_players_share_one_gain_and_never_clip():
@@ -267,3 +290,148 @@ def test_pictures_lose_no_click_and_no_importance():
     picture = SoundView(peak=1.0).signal(waveform[None])
     assert picture.shape[2] == 3
     assert 0 <= picture.min() <= picture.max() <= 1
+
+
+MIXTURES = ("white noise at 0 dB", "overlap at 0.2", "overlap at 3")
+SELECTIONS = (
+    "smoothgrad_signed",
+    "integrated_gradients",
+    "integrated_gradients_positive",
+    "magnitude",
+    "random",
+)
+
+
+def separation(**settings):
+    values = {"enabled": True, "overlap_levels": [0.2, 3.0], "fractions": [0.1, 1.0], "n_passes": 2}
+    return {"separation": values | settings}
+
+
+def test_every_clip_is_measured_in_every_mixture_before_and_after(
+    sound_config, compute_all, stored
+):
+    folder = compute_all(sound_config(analyses=separation()))
+    table = stored(folder).table("separation")
+    assert set(table["sample_id"]) == {"a.wav", "b.flac", "c.ogg", "f.wav"}  # d and e are silent
+    versions = 1 + 2 * len(SELECTIONS)
+    assert len(table) == 4 * len(MIXTURES) * versions
+    before = table[table["selection"] == "none"]
+    assert before["fraction"].isna().all()
+    noisy = before[before["mixture"] == "white noise at 0 dB"]
+    np.testing.assert_allclose(noisy["snr_target"], 0, atol=1e-4)
+    np.testing.assert_allclose(noisy["si_sdr_target"], 0, atol=1.0)  # chance correlation
+    # All coefficients, however they are ranked, are the mixture.
+    columns = ["si_sdr_target", "si_sdr_interference", "snr_target", "probability_target"]
+    everything = table[table["fraction"] == 1.0].set_index(["sample_id", "mixture", "selection"])
+    whole = before.set_index(["sample_id", "mixture"])
+    for selection in SELECTIONS:
+        rebuilt = everything.xs(selection, level="selection")
+        np.testing.assert_allclose(
+            rebuilt[columns].to_numpy(float), whole.loc[rebuilt.index, columns], atol=1e-3
+        )
+
+
+def test_mixtures_depend_on_the_sample_alone(sound_config, compute_all, stored):
+    tables = []
+    for shard_size, max_batch in ((6, 8), (2, 1)):
+        config = sound_config(
+            analyses=separation(),
+            store={"shard_size": shard_size},
+            execution={"max_batch": max_batch},
+        )
+        tables.append(stored(compute_all(config)).table("separation"))
+    keys = ["sample_id", "mixture", "selection", "fraction"]
+    first, second = (table.sort_values(keys).reset_index(drop=True) for table in tables)
+    pd.testing.assert_frame_equal(first, second, rtol=1e-3, atol=1e-3)
+
+
+def test_an_explanation_finds_the_tone_that_the_model_hears(sound_config, compute_all, stored):
+    """Another tone is three times as loud: magnitude keeps it, the explanation does not."""
+    length = 4000
+    times = np.arange(length) / RATE
+    tones = {f"{hertz}.wav": 0.2 * np.sin(2 * np.pi * hertz * times + 0.3) for hertz in (700, 2900)}
+    config = sound_config(
+        clips=tones,
+        factory="tone",
+        arguments={"frequency": 700, "sample_rate": RATE, "length": length},
+        length=length,
+        basis={"wavelet": "sym8", "levels": 6},
+        attribution={
+            "smoothgrad": {"enabled": False},
+            "integrated_gradients": {"n_steps": 2, "baseline": "zero"},
+        },
+        analyses=separation(overlap_levels=[3.0], noise_snr_db=[], fractions=[0.08]),
+    )
+    table = stored(compute_all(config)).table("separation")
+    heard = table[table["sample_id"] == "700.wav"].set_index("selection")["si_sdr_target"]
+    assert heard["none"] == pytest.approx(-20 * np.log10(3), abs=0.1)
+    assert heard["integrated_gradients"] > 6
+    assert heard["integrated_gradients_positive"] > 6
+    assert heard["magnitude"] < -9
+    assert heard["random"] < 0
+
+
+def test_mixtures_reach_summary_report_and_ledger(sound_config, compute_all, stored):
+    config = sound_config(analyses=separation(fractions=[0.1], examples=6))
+    folder = compute_all(config)
+    outcome = write_results(AuditFolder(str(folder)), config)
+    table = stored(folder).table("separation")
+    pivot, others = (
+        table.pivot_table(
+            index="sample_id", columns=["mixture", "selection"], values=column, aggfunc="first"
+        )
+        for column in ("si_sdr_target", "si_sdr_interference")
+    )
+    metrics = {
+        (entry["name"], entry["labels"]["mixture"], entry["labels"]["method"]): entry
+        for entry in outcome.summary["metrics"]
+        if entry["name"].startswith("separation/")
+    }
+    for mixture in MIXTURES:
+        mixed = pivot[mixture]
+        for method in SELECTIONS:
+            gain = metrics["separation/si_sdr_gain", mixture, method]
+            assert gain["estimate"] == pytest.approx((mixed[method] - mixed["none"]).mean())
+            assert gain["low"] <= gain["estimate"] <= gain["high"]
+            assert (gain["n"], gain["unit"], gain["direction"]) == (4, "dB", "higher")
+            contrast = metrics["separation/contrast_gain", mixture, method]
+            apart = mixed - others[mixture]
+            assert contrast["estimate"] == pytest.approx((apart[method] - apart["none"]).mean())
+        over = metrics["separation/si_sdr_gain_over_magnitude", mixture, "integrated_gradients"]
+        difference = mixed["integrated_gradients"] - mixed["magnitude"]
+        assert over["estimate"] == pytest.approx(difference.mean())
+        assert ("separation/si_sdr_gain_over_random", mixture, "magnitude") not in metrics
+        assert any(mixture.lower() in line.lower() for line in outcome.summary["headline"])
+    page = (folder / "report.html").read_text()
+    assert "What the model hears in mixtures" in page
+    assert page.count("<summary>Listen: ") == 4 * len(MIXTURES)
+    # All six are examples, but two of them are silent.
+    files = sorted(folder.glob("sounds/*/*.wav"))
+    assert len(files) == 4 * len(MIXTURES) * (2 + len(SELECTIONS))
+    receipts = [json.loads(path.read_text()) for path in folder.glob("receipts/*.json")]
+    listed = {name for receipt in receipts for name in receipt["files"]}
+    assert {str(path.relative_to(folder)) for path in files} <= listed
+    with wave.open(str(files[0])) as file:
+        assert (file.getframerate(), file.getnframes()) == (RATE, LENGTH)
+
+
+def test_what_mixtures_cost_is_planned(sound_config, compute_all):
+    clips = {"a.wav": noise(LENGTH, 0), "f.wav": noise(LENGTH, 3)}
+    config = sound_config(clips=clips, analyses=separation())
+    folder = compute_all(config)
+    receipts = [json.loads(path.read_text()) for path in folder.glob("receipts/*.json")]
+    for key, planned in (
+        ("n_forward", forward_passes_per_sample(config)),
+        ("n_backward", backward_passes_per_sample(config)),
+    ):
+        assert sum(receipt[key] for receipt in receipts) == 2 * planned
+
+
+def test_mixtures_that_cannot_be_made_are_refused_at_once(sound_config, toy_config):
+    with pytest.raises(ConfigError, match=r"dataset\.audio must say how they are read"):
+        toy_config(analyses=separation())
+    config = sound_config(clips={"a.wav": noise(LENGTH, 0)}, analyses=separation())
+    with pytest.raises(ConfigError, match=r"set analyses\.separation\.overlap_levels to"):
+        _ = AuditSession(config).manifest
+    config = sound_config(clips={"a.wav": noise(LENGTH, 0)}, analyses=separation(overlap_levels=[]))
+    assert len(AuditSession(config).manifest.table) == 1

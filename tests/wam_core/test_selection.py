@@ -13,7 +13,12 @@ from wam_core import (
     gradient,
     reconstruct,
 )
-from wam_core.selection import importance_maps, keep_most_important
+from wam_core.selection import (
+    importance_maps,
+    keep_level,
+    keep_most_important,
+    weigh_by_importance,
+)
 
 
 def _importance(coefficients, seed=3):
@@ -55,6 +60,46 @@ def test_equal_importance_keeps_the_exact_number_too(coefficients):
 def test_kept_values_are_unchanged(coefficients):
     kept = keep_most_important(coefficients, _importance(coefficients), 0.3).flat
     assert torch.equal(kept[kept != 0], coefficients.flat[kept != 0])
+
+
+@pytest.mark.parametrize("fraction", [0.001, 0.1, 0.5, 1.0])
+def test_soft_selection_keeps_what_hard_selection_keeps_and_weighs_down_the_rest(
+    coefficients, fraction
+):
+    importance = _importance(coefficients)
+    hard = keep_most_important(coefficients, importance, fraction).flat
+    weight = weigh_by_importance(coefficients, importance, fraction).flat / coefficients.flat
+    kept = hard != 0
+    torch.testing.assert_close(weight[kept], torch.ones_like(weight[kept]))
+    dropped = weight[~kept]
+    assert bool(((dropped >= 0) & (dropped < 1)).all())
+    # Half the importance, half the weight.
+    ratio = weight / importance[:, None]
+    for row in range(3):
+        soft = ratio[row][~kept[row]]
+        torch.testing.assert_close(soft, soft[:1].expand_as(soft) if len(soft) else soft)
+
+
+def test_soft_selection_of_nothing_is_nothing_and_ignores_what_has_no_importance(coefficients):
+    importance = _importance(coefficients)
+    assert weigh_by_importance(coefficients, importance, 0.0).flat.count_nonzero() == 0
+    few = torch.zeros_like(importance)
+    few[:, :5] = 1.0
+    kept = weigh_by_importance(coefficients, few, 0.5).flat
+    assert torch.equal(kept[..., :5], coefficients.flat[..., :5])
+    assert kept[..., 5:].count_nonzero() == 0
+
+
+def test_levels_add_up_to_the_signal(make_signal):
+    signal = make_signal(2, 20, 12)
+    coefficients = decompose(signal, WaveletBasis("haar", 2))
+    parts = [
+        reconstruct(keep_level(coefficients, name)) for name in coefficients.layout.level_names
+    ]
+    torch.testing.assert_close(sum(parts), signal)
+    for part, name in zip(parts, coefficients.layout.level_names, strict=True):
+        own = decompose(part, coefficients.layout.basis)
+        torch.testing.assert_close(own.flat, keep_level(coefficients, name).flat)
 
 
 @pytest.mark.parametrize("fraction", [-0.1, 1.1])
