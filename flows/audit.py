@@ -120,7 +120,12 @@ def publish(config: AuditConfig, outcome: Outcome) -> PublishedRun | None:
     return publish_results(outcome, config)
 
 
-@flow(name="compute", persist_result=False, log_prints=False)
+@flow(
+    name="compute",
+    flow_run_name=lambda: f"{_run_name(runtime.flow_run.parameters)}: shards",
+    persist_result=False,
+    log_prints=False,
+)
 def compute(
     config: AuditConfig, pending: list[list[int]], n_samples: int, flow_run_id: UUID | None
 ) -> list[str]:

@@ -15,7 +15,12 @@ from wam_core import attribution
 from wam_core.baselines import baseline
 from wam_core.basis import CoefficientLayout
 from wam_core.padding import UnpaddedScore, support_of
-from wam_core.reliance import BandProfile, band_profile, share_standard_error
+from wam_core.reliance import (
+    BandProfile,
+    band_profile,
+    energy_profile,
+    share_standard_error,
+)
 from wam_core.scores import ClassScore, ScoreFn, class_logits, class_probabilities
 from wam_core.transform import WaveletCoefficients, decompose
 
@@ -51,12 +56,15 @@ class MethodProfile:
         standard_error: Monte-Carlo error of the level shares, shape (batch, level), if known.
         columns: Further numbers per sample, by column of the table of attributions.
         n_passes: Passes forward and backward per sample.
+        judges_sample: Whether a profile that does not exist tells against the sample; the energy,
+            which may come out negative from few draws, does not.
     """
 
     bands: BandProfile
     n_passes: int
     standard_error: Tensor | None = None
     columns: dict[str, Tensor] = field(default_factory=dict)
+    judges_sample: bool = True
 
 
 @dataclass(frozen=True)
@@ -187,13 +195,21 @@ def _smoothgrad(
 def _smoothgrad_profiles(
     smoothed: attribution.SmoothedGradient, coefficients: WaveletCoefficients
 ) -> dict[str, MethodProfile]:
-    return {
-        f"smoothgrad_{aggregate}": MethodProfile(
-            band_profile(getattr(smoothed, aggregate), coefficients),
-            n_passes=smoothed.n_draws,
-            standard_error=share_standard_error(smoothed, aggregate),
-        )
+    bands = {
+        aggregate: band_profile(getattr(smoothed, aggregate), coefficients)
         for aggregate in AGGREGATES
+    }
+    energy = energy_profile(smoothed, coefficients)
+    if energy is not None:
+        bands["energy"] = energy
+    return {
+        f"smoothgrad_{name}": MethodProfile(
+            profile,
+            n_passes=smoothed.n_draws,
+            standard_error=share_standard_error(smoothed, name),
+            judges_sample=name != "energy",
+        )
+        for name, profile in bands.items()
     }
 
 

@@ -7,6 +7,7 @@ from typing import Any
 from tasks.config import AuditConfig
 from tasks.mixtures import EVIDENCE, mixture_names
 
+_MOST_DIGITS = 5
 _METHOD_NAMES = {
     "gradient": "the plain gradient",
     "smoothgrad_absolute": "smoothed gradients (WAM_SG)",
@@ -151,8 +152,8 @@ def _trust(config: AuditConfig, summary: dict[str, Any]) -> list[str]:
     gap = _find(summary, "attribution/completeness_gap", {"quantile": "median"})
     if gap:
         sentences.append(
-            f"Path attributions account for the change of score to {100 * gap['estimate']:.1f} % "
-            f"(median gap, n = {gap['n']})."
+            f"Path attributions add up to the change of the score to within "
+            f"{100 * gap['estimate']:.1f} % of it (median, n = {gap['n']})."
         )
     return sentences
 
@@ -168,7 +169,10 @@ def _find(
 
 
 def _with_interval(entry: dict[str, Any], digits: int) -> str:
-    estimate = f"{entry['estimate']:.{digits}f}"
-    if entry["low"] is None:
-        return estimate
-    return f"{estimate} [{entry['low']:.{digits}f}, {entry['high']:.{digits}f}]"
+    low, high = entry["low"], entry["high"]
+    if low is None:
+        return f"{entry['estimate']:.{digits}f}"
+    # A narrow interval gets digits that show its width.
+    while digits < _MOST_DIGITS and low != high and f"{low:.{digits}f}" == f"{high:.{digits}f}":
+        digits += 1
+    return f"{entry['estimate']:.{digits}f} [{low:.{digits}f}, {high:.{digits}f}]"

@@ -110,7 +110,7 @@ class ShardRows:
             levels = level_profile(profile.bands, self.layout)
             statuses = _map_statuses(levels)
             for index, row in enumerate(rows):
-                if statuses[index] != "ok":
+                if statuses[index] != "ok" and profile.judges_sample:
                     self._mark(row, statuses[index], f"the map of {method} is {statuses[index]}")
             self._add_attributions(method, rows, profile, levels, statuses)
             self._add_levels(method, rows, profile, levels)

@@ -12,6 +12,7 @@ from functools import cached_property
 import torch
 from fsspec.core import url_to_fs
 
+from tasks.allocator import keep_freed_memory
 from tasks.config import AuditConfig
 from tasks.datasets import Manifest, SampleReader, build_manifest
 from tasks.errors import ConfigError, DatasetError, IdentityError
@@ -64,6 +65,7 @@ class AuditSession:
     @cached_property
     def model(self) -> LoadedModel:
         """The audited model, on its device."""
+        keep_freed_memory()
         threads = self.config.execution.torch_threads
         if threads is not None:
             torch.set_num_threads(threads)

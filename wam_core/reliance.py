@@ -14,7 +14,7 @@ coarser one:
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from jaxtyping import Float
@@ -33,7 +33,7 @@ class BandProfile:
     """Importance over groups of coefficients (bands or levels), one row per sample.
 
     Attributes:
-        importance: Sum of |attribution| per group.
+        importance: Sum of |attribution| per group, or an energy (`energy_profile`).
         signal_energy: Sum of squared coefficients of the signal per group.
         n_coefficients: Coefficients of one channel per group.
     """
@@ -78,6 +78,27 @@ def band_profile(
             dtype=torch.float64,
         ),
     )
+
+
+def energy_profile(
+    smoothed: SmoothedGradient, coefficients: WaveletCoefficients
+) -> BandProfile | None:
+    """Energy of the mean gradient in every band, free of the noise of the draws.
+
+    The energy of a mean over draws holds the energy of their noise too, the more the fewer they
+    are, and that noise is finer than the gradient. Products of means over different groups of draws
+    do not: for K groups, (|sum of means|^2 - sum of |mean|^2) / (K (K - 1)) is unbiased for the
+    energy of the expected gradient at any number of draws. It may fall below zero where that
+    energy is small; shares of it still sum to one.
+
+    Returns:
+        None with fewer than two groups.
+    """
+    groups = smoothed.group_means
+    if len(groups.flat) < 2:
+        return None
+    energy = _cross_energy(groups.flat.sum(0), _own_energies(groups), groups.layout)
+    return replace(band_profile(smoothed.signed, coefficients), importance=energy)
 
 
 def level_profile(bands: BandProfile, layout: CoefficientLayout) -> BandProfile:
@@ -134,13 +155,13 @@ def share_standard_error(
 ) -> Float[Tensor, "batch level"] | None:
     """Monte-Carlo standard error of the level shares, by the jackknife over draws.
 
-    The signed aggregate is jackknifed over disjoint groups of draws, the absolute and squared ones
-    over single draws (over pairs when antithetic); a clean first draw does not scatter and is never
-    left out. It measures scatter, not bias.
+    The signed aggregate and the energy are jackknifed over disjoint groups of draws, the absolute
+    and squared ones over single draws (over pairs when antithetic); a clean first draw does not
+    scatter and is never left out. It measures scatter, not bias.
 
     Args:
         smoothed: The draws.
-        aggregate: `signed`, `absolute` or `squared`.
+        aggregate: `signed`, `absolute`, `squared` or `energy` (see `energy_profile`).
 
     Returns:
         None if there are too few draws to tell.
@@ -150,9 +171,12 @@ def share_standard_error(
     """
     if aggregate == "signed":
         return _signed_standard_error(smoothed)
+    if aggregate == "energy":
+        return _energy_standard_error(smoothed)
     by_aggregate = {"absolute": smoothed.absolute_draws, "squared": smoothed.squared_draws}
     if aggregate not in by_aggregate:
-        raise ValueError(f"aggregate must be signed, absolute or squared; got '{aggregate}'")
+        expected = "signed, absolute, squared or energy"
+        raise ValueError(f"aggregate must be {expected}; got '{aggregate}'")
     levels = level_sums(by_aggregate[aggregate], smoothed.signed.layout)
     random = levels[1:] if smoothed.first_draw_clean else levels
     if smoothed.pairs:
@@ -172,6 +196,28 @@ def _signed_standard_error(smoothed: SmoothedGradient) -> Tensor | None:
         for group in groups.flat
     ]
     return _jackknife(_normalise(torch.stack(importances)))
+
+
+def _energy_standard_error(smoothed: SmoothedGradient) -> Tensor | None:
+    groups = smoothed.group_means
+    if len(groups.flat) < 3:
+        return None
+    total, own = groups.flat.sum(0), _own_energies(groups)
+    energies = [
+        _cross_energy(total - mean, torch.cat([own[:left], own[left + 1 :]]), groups.layout)
+        for left, mean in enumerate(groups.flat)
+    ]
+    return _jackknife(_normalise(level_sums(torch.stack(energies), groups.layout)))
+
+
+def _own_energies(groups: WaveletCoefficients) -> Float[Tensor, "group batch band"]:
+    return torch.stack([band_sums(mean.square(), groups.layout) for mean in groups.flat])
+
+
+def _cross_energy(total: Tensor, own: Tensor, layout: CoefficientLayout) -> Tensor:
+    """Mean over pairs of different groups of the product of their means, summed per band."""
+    n = len(own)
+    return (band_sums(total.square(), layout) - own.sum(0)) / (n * (n - 1))
 
 
 def _jackknife(leave_one_out: Float[Tensor, "replicate batch level"]) -> Tensor:

@@ -18,7 +18,7 @@ from tasks.config import DatasetConfig
 from tasks.datasets.storage import file_beside_root, read_file
 from tasks.errors import DatasetError
 
-_SHOWN_CLASSES = 20
+_SHOWN_CLASSES = 10
 
 
 @dataclass(frozen=True)
@@ -135,7 +135,7 @@ def read_class_names(config: DatasetConfig) -> tuple[str, ...] | None:
 
 
 def class_map_text(pairs: Sequence[tuple[str, int]]) -> str:
-    """The class map on one line, cut after twenty classes.
+    """The class map on one line, cut after ten classes.
 
     Example:
         >>> class_map_text([("cat", 0), ("dog", 1)])

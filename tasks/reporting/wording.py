@@ -46,6 +46,12 @@ METHODS: dict[str, MethodWords] = {
         "Sensitivity that keeps its sign over noisy copies of the input (equation 6 of WAM); "
         "inconsistent responses cancel.",
     ),
+    "smoothgrad_energy": MethodWords(
+        "Smoothed gradient, energy without noise",
+        "smoothgrad",
+        "Energy of the signed mean, from products of independent groups of draws: the noise of the "
+        "draws, which is fine, is not counted, however few they are.",
+    ),
     "smoothgrad_squared": MethodWords(
         "Smoothed gradient, mean of squares",
         "smoothgrad",

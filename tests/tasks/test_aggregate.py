@@ -55,7 +55,7 @@ class TestMeans:
         config, folder, tables = audit
         found = metrics(summary_of(config, folder), "reliance/share")
         means = tables.table("levels").groupby(["method", "level"])["share"].agg(["mean", "count"])
-        assert len(means) == 5 * 3
+        assert len(means) == 6 * 3
         for (method, level), row in means.iterrows():
             label = int(level) if level.isdigit() else level
             entry = found[("level", label), ("method", method)]

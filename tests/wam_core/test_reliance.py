@@ -22,11 +22,13 @@ from wam_core import (
 from wam_core.reliance import (
     BandProfile,
     band_profile,
+    energy_profile,
     entropy,
     fine_share,
     level_profile,
     level_sums,
     scale_centroid,
+    share_standard_error,
 )
 
 
@@ -260,3 +262,70 @@ def test_sums_of_many_small_values_keep_their_precision():
     exact = float(np.float32(0.1)) * layout.size
     assert profile.importance.dtype == torch.float64
     assert float(profile.total) == pytest.approx(exact, rel=1e-6)
+
+
+def _smoothed(score, signal, basis, n_samples, seed=0, **options):
+    ids = [f"sample-{index}" for index in range(len(signal))]
+    return smoothgrad(
+        score, signal, basis, sample_ids=ids, seed=seed, n_samples=n_samples, noise_fraction=0.3,
+        **options,
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize("options", [{}, {"antithetic": True}], ids=str)
+@pytest.mark.parametrize("n_samples", [4, 7])
+def test_the_energy_is_unbiased_however_few_the_draws(make_signal, n_samples, options):
+    """Against a score whose expected gradient is known."""
+    signal = make_signal(1, 64, channels=1)
+    score = _octave_energy((64,), 3)
+    basis = WaveletBasis("haar", 3)
+    coefficients = decompose(signal, basis)
+    # The gradient is linear in the input, so its mean over noise is the gradient at the input.
+    expected = gradient(score, signal, basis)
+    truth = level_profile(band_profile(expected, coefficients), expected.layout)
+    truth_energy = level_sums(
+        band_profile(expected.replace(expected.flat.square()), coefficients).importance,
+        expected.layout,
+    )[0]
+    assert bool((truth.importance > 0).all())
+    free, naive = [], []
+    for seed in range(400):
+        smoothed = _smoothed(score, signal, basis, n_samples, seed, **options)
+        profile = energy_profile(smoothed, coefficients)
+        free.append(level_sums(profile.importance, expected.layout)[0])
+        squared = band_profile(smoothed.signed.replace(smoothed.signed.flat.square()), coefficients)
+        naive.append(level_sums(squared.importance, expected.layout)[0])
+    free, naive = torch.stack(free), torch.stack(naive)
+    error = free.std(0) / math.sqrt(len(free))
+    assert bool(((free.mean(0) - truth_energy).abs() < 4 * error + 1e-12).all())
+    if not options:  # pairs of opposite noise cancel it here: the gradient is linear
+        assert bool((naive.mean(0) > truth_energy + 4 * error).all())
+
+
+def test_with_two_draws_the_energy_is_their_inner_product(make_signal, make_score):
+    signal = make_signal(2, 16, 12)
+    basis = WaveletBasis("db2", 1)
+    smoothed = _smoothed(make_score(signal), signal, basis, 2)
+    first, second = smoothed.group_means.flat
+    profile = energy_profile(smoothed, decompose(signal, basis))
+    products = smoothed.signed.replace(first * second)
+    expected = [products[band].flatten(1).sum(1) for band in products.layout.bands]
+    torch.testing.assert_close(profile.importance, torch.stack(expected, 1).double())
+    assert energy_profile(_smoothed(make_score(signal), signal, basis, 1), products) is None
+
+
+def test_the_scatter_of_the_energy_share_is_its_standard_error(make_signal, make_score):
+    signal = make_signal(1, 32)
+    score, basis = make_score(signal), WaveletBasis("haar", 2)
+    shares, errors = [], []
+    for seed in range(150):
+        smoothed = _smoothed(score, signal, basis, 25, seed)
+        profile = level_profile(
+            energy_profile(smoothed, decompose(signal, basis)), smoothed.signed.layout
+        )
+        shares.append(profile.share[0])
+        errors.append(share_standard_error(smoothed, "energy")[0])
+    scatter = torch.stack(shares).std(0)
+    stated = torch.stack(errors).square().mean(0).sqrt()
+    assert bool((stated < 2 * scatter).all())
+    assert bool((stated > 0.5 * scatter).all())

@@ -354,7 +354,7 @@ def test_too_few_draws_have_no_standard_error(make_signal, make_score, options, 
 def test_an_unknown_aggregate_is_refused(make_signal, make_score):
     signal = make_signal(1, 16)
     smoothed = _smoothgrad(make_score(signal), signal, WaveletBasis("haar", 1))
-    with pytest.raises(ValueError, match="signed, absolute or squared; got 'median'"):
+    with pytest.raises(ValueError, match="signed, absolute, squared or energy; got 'median'"):
         share_standard_error(smoothed, "median")
 
 
