@@ -49,6 +49,17 @@ class ProbeConfig(Frozen):
     head: str = Field("head", description="Submodule that is trained and saved.")
 
 
+class DistillationConfig(Frozen):
+    """Learn a teacher's features along with the labels; the teacher stays as it is."""
+
+    teacher: ModelConfig = Field(description="Model that takes the same signals.")
+    embedding: str = Field("embedding", description="The teacher's submodule that is imitated.")
+    student: str = Field("head", description="Submodule whose input is to predict the features.")
+    weight: PositiveFloat = Field(
+        1.0, description="Of the mean squared error of the standardised features in the loss."
+    )
+
+
 class TrainingConfig(Frozen):
     """One training run: everything that decides the weights."""
 
@@ -62,6 +73,7 @@ class TrainingConfig(Frozen):
     )
     model: ModelConfig
     probe: ProbeConfig | None = None
+    distillation: DistillationConfig | None = None
     optimisation: OptimisationConfig = OptimisationConfig()
     augmentations: tuple[AugmentationConfig, ...] = ()
     seed: NonNegativeInt = Field(0, description="Of initial weights, order and augmentations.")

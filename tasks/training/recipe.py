@@ -24,6 +24,7 @@ from tasks.models.sources import build_model
 from tasks.session import choose_device
 from tasks.training.augmentations import attach, signal_augmentation
 from tasks.training.config import TrainingConfig
+from tasks.training.distillation import Distillation, distil
 from tasks.training.losses import mixed_pairs, soft_loss, soft_targets
 from tasks.training.measures import test_measures
 from tasks.training.probes import embedded, probe_parts
@@ -120,18 +121,27 @@ def _fit(
 ) -> list[float]:
     settings = config.optimisation
     generator = torch.Generator().manual_seed(config.seed)
+    distillation = (
+        None
+        if config.distillation is None
+        else distil(config.distillation, samples, trained, network, settings.batch_size)
+    )
     batches_per_epoch = len(_batches(samples, settings.batch_size, generator=None))
-    optimiser = make_optimiser(trained, settings)
+    learned = nn.ModuleList([trained] if distillation is None else [trained, distillation])
+    optimiser = make_optimiser(learned, settings)
     schedule = make_schedule(optimiser, settings, settings.epochs * batches_per_epoch)
     change = signal_augmentation(config.augmentations)
     losses = []
-    with attach(trained, config.augmentations, generator):
+    with contextlib.ExitStack() as stack:
+        stack.enter_context(attach(trained, config.augmentations, generator))
+        if distillation is not None and config.distillation is not None:
+            stack.enter_context(distillation.listening(trained, config.distillation.student))
         for epoch in range(1, settings.epochs + 1):
             network.train()
             total = 0.0
             for rows in _batches(samples, settings.batch_size, generator):
                 signal = change(samples.batch(rows), generator)
-                loss = _step(config, network, signal, samples.labels[rows], samples, generator)
+                loss = _step(config, network, signal, rows, samples, distillation, generator)
                 optimiser.zero_grad(set_to_none=True)
                 loss.backward()
                 optimiser.step()
@@ -148,12 +158,15 @@ def _step(
     config: TrainingConfig,
     network: nn.Module,
     signal: Tensor,
-    labels: Tensor,
+    rows: Tensor,
     samples: LabelledSignals,
+    distillation: Distillation | None,
     generator: torch.Generator,
 ) -> Tensor:
     """Loss of one batch, mixed in pairs if the recipe says so."""
     settings = config.optimisation
+    labels = samples.labels[rows]
+    features = None if distillation is None else distillation.targets[rows]
     target = soft_targets(labels, samples.n_classes, settings.label_smoothing)
     weight = samples.class_weights[labels] if settings.balanced else torch.ones(len(labels))
     if settings.mixup:
@@ -161,9 +174,14 @@ def _step(
         signal = share * signal + (1 - share) * signal[partner]
         target = share * target + (1 - share) * target[partner]
         weight = share * weight + (1 - share) * weight[partner]
+        if features is not None:
+            features = share * features + (1 - share) * features[partner]
     device = next(network.parameters()).device
     output = network(signal.to(device))
-    return soft_loss(output, target.to(device), weight.to(device), config.model.head)
+    loss = soft_loss(output, target.to(device), weight.to(device), config.model.head)
+    if distillation is None or features is None:
+        return loss
+    return loss + distillation.loss(features)
 
 
 def _batches(

@@ -127,6 +127,31 @@ def test_what_is_saved_is_what_was_tested(recipe):
     assert state["stem.1.num_batches_tracked"].dtype == torch.int64
 
 
+def test_a_teacher_s_features_are_learned_along_with_the_labels(recipe, monkeypatch, tmp_path):
+    (tmp_path / "wam_audit_probe_model.py").write_text(PROBED)
+    monkeypatch.syspath_prepend(tmp_path)
+    teacher = {
+        "source": "factory",
+        "name": "wam_audit_probe_model:probed",
+        "preprocessing": {"size": [LENGTH], "channels": 1},
+    }
+    distillation = json.dumps({"teacher": teacher, "weight": 2.0})
+    plain, taught = train(recipe()), train(recipe(f"distillation={distillation}"))
+    # The map to the teacher's features is no part of the student.
+    assert sorted(load_file(taught.weights)) == sorted(load_file(plain.weights))
+    assert (
+        taught.weights.read_bytes()
+        == train(recipe(f"distillation={distillation}")).weights.read_bytes()
+    )
+    losses = taught.metrics["training"]["loss_by_epoch"]
+    assert losses[-1] < losses[0]
+    assert losses[0] > plain.metrics["training"]["loss_by_epoch"][0]
+    for part, key in (("teacher", "embedding"), ("student", "student")):
+        wrong = json.dumps({"teacher": teacher, key: "nothing"})
+        with pytest.raises(ConfigError, match=f"the {part} has no submodule 'nothing'; it has"):
+            train(recipe(f"distillation={wrong}"))
+
+
 def test_a_probe_trains_and_saves_the_head_alone(recipe, monkeypatch, tmp_path):
     (tmp_path / "wam_audit_probe_model.py").write_text(PROBED)
     monkeypatch.syspath_prepend(tmp_path)
