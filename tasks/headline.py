@@ -112,25 +112,18 @@ def _mixtures(config: AuditConfig, summary: dict[str, Any]) -> list[str]:
     fraction = f"{max(config.analyses.separation.fractions, default=0):g}"
     sentences = []
     for mixture in mixture_names(config.analyses.separation):
-        gains = {
-            name: _find(
-                summary,
-                "separation/si_sdr_gain",
-                {"method": method, "mixture": mixture, "fraction": fraction},
-            )
+        labels: dict[str, str | int] = {"mixture": mixture, "fraction": fraction}
+        gains = [
+            (name, _find(summary, "separation/si_sdr_gain", labels | {"method": method}))
             for method, name in _SELECTION_NAMES.items()
-        }
-        parts = [
-            f"{_with_interval(gain, 1)} dB {name}"
-            for name, gain in gains.items()
-            if gain is not None
         ]
-        if parts:
-            n = max(gain["n"] for gain in gains.values() if gain is not None)
+        known = [(name, gain) for name, gain in gains if gain is not None]
+        if known:
+            parts = [f"{_with_interval(gain, 1)} dB {name}" for name, gain in known]
             sentences.append(
                 f"{mixture[:1].upper()}{mixture[1:]}, rebuilt from {100 * float(fraction):g} % of "
                 f"its coefficients, gains towards the clean sound (SI-SDR): {', '.join(parts)} "
-                f"(n = {n})."
+                f"(n = {known[0][1]['n']})."
             )
     return sentences
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from tasks.mixtures import EVIDENCE, MODEL_FREE, WHOLE
 from tasks.reporting.explanation import FloatArray
 from tasks.reporting.formatting import percent
-from tasks.reporting.metric_table import MetricTable
+from tasks.reporting.metric_table import Metric, MetricTable
 from tasks.reporting.wording import METHODS, method_title
 from tasks.sounds import loudest_stretch, sound_uri
 
@@ -112,9 +112,20 @@ def _row(table: MetricTable, labels: dict[str, str]) -> MixtureRow:
     return MixtureRow(
         title=selection_title(labels["method"]),
         fraction=percent(labels.get("fraction", 1.0), 0),
-        cells=tuple(metric.phrase if metric else "" for metric in metrics),
+        cells=tuple(_cell(metric) for metric in metrics),
         n=first.n if first else 0,
     )
+
+
+def _cell(metric: Metric | None) -> str:
+    """Decibels with one decimal, their unit in the head of the column; the rest as everywhere."""
+    if metric is None:
+        return ""
+    if metric.unit != "dB" or metric.low is None or metric.high is None:
+        return metric.phrase.removesuffix("\u00a0dB")
+    values = (metric.estimate or 0.0, metric.low, metric.high)
+    estimate, low, high = (f"{round(value, 1) + 0.0:.1f}" for value in values)
+    return f"{estimate} [{low}, {high}]"
 
 
 def _order(labels: dict[str, str]) -> tuple[float, int]:

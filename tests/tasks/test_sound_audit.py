@@ -401,7 +401,11 @@ def test_mixtures_reach_summary_report_and_ledger(sound_config, compute_all, sto
         difference = mixed["integrated_gradients"] - mixed["magnitude"]
         assert over["estimate"] == pytest.approx(difference.mean())
         assert ("separation/si_sdr_gain_over_random", mixture, "magnitude") not in metrics
-        assert any(mixture.lower() in line.lower() for line in outcome.summary["headline"])
+        (line,) = [
+            line for line in outcome.summary["headline"] if line.lower().startswith(mixture.lower())
+        ]
+        for chosen in ("WAM_SG", "WAM_IG", "magnitude alone", "at random"):
+            assert f"chosen {'' if chosen == 'at random' else 'by '}{chosen}" in line
     page = (folder / "report.html").read_text()
     assert "What the model hears in mixtures" in page
     assert page.count("<summary>Listen: ") == 4 * len(MIXTURES)
