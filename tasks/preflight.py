@@ -24,7 +24,9 @@ from tasks.session import AuditSession
 from wam_core.transform import decompose, reconstruct
 
 _HANDFUL = 16
-_LOSSLESS = 1e-4
+_LOSSLESS, _TOO_LOSSY = 1e-5, 0.02
+"""Of a signal's range. One wavelet, dmey, loses 0.5 % by design: its filters are truncated."""
+
 _BACKWARD_COST = 3
 """Time of a pass forward and backward over that of a pass forward alone, roughly."""
 
@@ -137,10 +139,10 @@ def _reconstruction_error(session: AuditSession, signal: Tensor) -> float:
     rebuilt = reconstruct(decompose(signal, session.layout.basis))
     spread = float(signal.max() - signal.min()) or 1.0
     error = float((rebuilt - signal).abs().max()) / spread
-    if error > _LOSSLESS:
+    if error > _TOO_LOSSY:
         raise ModelError(
             f"basis: transform and inverse of '{session.layout.basis.wavelet}' lose {error:.1e} of "
-            f"the range at size {session.layout.space}; at most {_LOSSLESS:.0e} is accepted. "
+            f"the range at size {session.layout.space}; at most {_TOO_LOSSY:.0e} is accepted. "
             "Choose another wavelet."
         )
     return error
@@ -200,8 +202,11 @@ def _warnings(
             f"accuracy on {n_tried} samples is {accuracy:.2f}, near chance ({chance:.3f}): are the "
             "labels the model's class indices, and is the preprocessing the model's?"
         )
-    if error > _LOSSLESS / 10:
-        warnings.append(f"transform and inverse lose {error:.1e} of the range")
+    if error > _LOSSLESS:
+        warnings.append(
+            f"transform and inverse lose {error:.1e} of the range: sums over coefficients are not "
+            "exactly those over the signal"
+        )
     return warnings
 
 

@@ -99,3 +99,24 @@ def test_a_device_of_another_machine_is_refused(monkeypatch):
 def test_a_store_of_an_unknown_kind_is_refused(toy_config, url):
     with pytest.raises(ConfigError, match=r"store\.url .*cannot be opened.*wam-audit\[s3\]"):
         audit_url(toy_config(store={"url": url}))
+
+
+def test_a_wavelet_with_truncated_filters_is_named_and_passes(toy_config, save_toys, pictures):
+    """PyWavelets' dmey is the one wavelet that does not reconstruct exactly."""
+    save_toys(pictures(3, size=128))
+    sections = {
+        "model": {"preprocessing": {"crop": 128}},
+        "basis": {"wavelet": "dmey", "levels": 1},
+    }
+    found = check(toy_config(**sections))
+    assert 1e-3 < found.reconstruction_error < 1e-2
+    assert any("transform and inverse lose" in warning for warning in found.warnings)
+    exact = check(toy_config(**(sections | {"basis": {"wavelet": "sym8", "levels": 1}})))
+    assert exact.reconstruction_error < 1e-5
+    assert not any("transform and inverse lose" in warning for warning in exact.warnings)
+
+
+def test_a_transform_that_loses_the_signal_is_refused(toy_config, monkeypatch):
+    monkeypatch.setattr("tasks.preflight.reconstruct", lambda coefficients: 0)
+    with pytest.raises(ModelError, match=r"basis: .*lose .* of the range .*Choose another wavelet"):
+        check(toy_config())
