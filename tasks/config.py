@@ -9,15 +9,14 @@ from __future__ import annotations
 
 import hashlib
 import json
-from typing import Annotated, Any, Literal
+from typing import Any, Literal
 
-from pydantic import Field, NonNegativeInt, PositiveFloat, PositiveInt, model_validator
+from pydantic import Field, NonNegativeInt, PositiveInt, model_validator
 
+from tasks.analyses_config import AnalysesConfig
 from tasks.audio_config import AudioConfig
-from tasks.schema import Frozen
+from tasks.schema import Fraction, Frozen
 from tasks.volume_config import VolumeConfig
-
-Fraction = Annotated[float, Field(ge=0, le=1)]
 
 
 class DecodingConfig(Frozen):
@@ -261,48 +260,6 @@ class AttributionConfig(Frozen):
     def profile_of_map(self, method: str) -> str:
         """Name in the tables of the method whose map is stored under `method`."""
         return f"smoothgrad_{self.smoothgrad.aggregate}" if method == "smoothgrad" else method
-
-
-class RelianceConfig(Frozen):
-    """Statistics of importance over bands."""
-
-    fine_levels: PositiveInt = Field(2, description="Levels counted as fine scale.")
-
-
-class IntervalConfig(Frozen):
-    """How uncertainty is computed."""
-
-    confidence: float = Field(0.95, gt=0.5, lt=1)
-    n_resamples: PositiveInt = Field(2000, description="Bootstrap resamples.")
-    seed: NonNegativeInt = 0
-
-
-class SeparationConfig(Frozen):
-    """Sounds only: what the model hears when something else sounds too."""
-
-    enabled: bool = Field(False, description="Mix every clip, explain and rebuild the mixtures.")
-    noise_snr_db: tuple[float, ...] = Field(
-        (0.0,), description="Signal-to-noise ratios of the mixtures with white noise, in dB."
-    )
-    overlap_levels: tuple[PositiveFloat, ...] = Field(
-        (0.2, 1.0), description="Peak of the mixed-in clip of another class over the clip's own."
-    )
-    fractions: tuple[Fraction, ...] = Field(
-        (0.05, 0.2), description="Parts of the coefficients that mixtures are rebuilt from."
-    )
-    n_passes: PositiveInt = Field(6, description="Draws and steps that explain one mixture.")
-    examples: NonNegativeInt = Field(
-        2, description="Samples of each mixture whose sounds are kept and put into the report."
-    )
-
-
-class AnalysesConfig(Frozen):
-    """What is computed from the attributions."""
-
-    reliance: RelianceConfig = RelianceConfig()
-    intervals: IntervalConfig = IntervalConfig()
-    separation: SeparationConfig = SeparationConfig()
-    gallery_size: NonNegativeInt = Field(12, description="Samples pictured in the report.")
 
 
 class StoreConfig(Frozen):

@@ -5,7 +5,8 @@ from __future__ import annotations
 from hashlib import blake2b
 from heapq import nsmallest
 
-from tasks.config import AuditConfig, SeparationConfig
+from tasks.analyses_config import SeparationConfig
+from tasks.config import AuditConfig
 from tasks.datasets import Manifest
 from tasks.errors import ConfigError
 

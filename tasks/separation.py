@@ -15,7 +15,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from tasks.config import AuditConfig, SeparationConfig
+from tasks.analyses_config import SeparationConfig
+from tasks.config import AuditConfig
 from tasks.datasets import Manifest, SampleReader
 from tasks.explain import explain, predict
 from tasks.mixtures import EVIDENCE, WHOLE, example_rows, noise_name, overlap_name, sound_name
@@ -98,10 +99,11 @@ class MixtureAnalysis:
         lengths = batch.n_valid
         if lengths is None:
             lengths = torch.full((len(batch.signal),), length, device=batch.signal.device)
-        for snr_db in settings.noise_snr_db:
+        if settings.noise_snr_db:
             noise = torch.stack([self._noise(name, batch.signal) for name in batch.sample_ids])
             noise = noise.to(batch.signal) * support_of(lengths, length)
-            yield noise_name(snr_db), mix_at_snr(batch.signal, noise, snr_db), lengths
+            for snr_db in settings.noise_snr_db:
+                yield noise_name(snr_db), mix_at_snr(batch.signal, noise, snr_db), lengths
         if settings.overlap_levels:
             others, other_lengths = self._others(batch)
             longest = torch.maximum(lengths, other_lengths)
@@ -185,6 +187,12 @@ class _MixtureRun:
                 kept = keep_most_important(coefficients, importance, fraction)
                 self._take(selection, fraction, reconstruct(kept).to(signal) * support)
 
+    @cached_property
+    def _mixed(self) -> list[int]:
+        """Where nothing could be mixed in there is no mixture to speak of."""
+        mixed = self.mixture.interference.flatten(1).any(1).cpu()
+        return [int(index) for index in torch.nonzero(mixed)[:, 0]]
+
     @property
     def _keys(self) -> list[str]:
         return [f"{sample_id}\0{self.name}" for sample_id in self.batch.sample_ids]
@@ -230,9 +238,7 @@ class _MixtureRun:
             "probability_target": _at_targets(prediction.probabilities, self.batch.targets),
         }
         address: Row = {"mixture": self.name, "selection": selection, "fraction": fraction}
-        # Where nothing could be mixed in there is no mixture to speak of.
-        mixed = interference.flatten(1).any(1).cpu()
-        for index in torch.nonzero(mixed)[:, 0].tolist():
+        for index in self._mixed:
             numbers = {column: float(values[index]) for column, values in columns.items()}
             self.result.rows.append((index, address | numbers))
         self._keep(sound_name(selection, fraction), estimate)

@@ -244,9 +244,11 @@ def _separation_gains(values: dict[Variable, FloatArray]) -> dict[Variable, Floa
         if variable.metric != measured or variable.method == WHOLE:
             continue
         for other, name in SEPARATION_GAINS.items():
+            if other in MODEL_FREE and variable.method in MODEL_FREE:
+                continue  # these are compared with the mixture, not with each other
             fraction = "" if other == WHOLE else variable.fraction
             before = values.get(replace(variable, method=other, fraction=fraction))
-            if before is not None and variable.method not in {other, *_not_compared(other)}:
+            if before is not None:
                 gains[replace(variable, metric=name)] = numbers - before
     return gains
 
@@ -265,11 +267,6 @@ def _contrast_gains(values: dict[Variable, FloatArray]) -> dict[Variable, FloatA
         for variable, numbers in contrasts.items()
         if variable.method != WHOLE
     }
-
-
-def _not_compared(other: str) -> tuple[str, ...]:
-    """Model-free versions are compared with the mixture, not with each other."""
-    return () if other == WHOLE else MODEL_FREE
 
 
 def _of_mixture(name: str, mixture: object, selection: object, fraction: Any) -> Variable:

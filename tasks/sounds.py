@@ -38,13 +38,12 @@ def audible(sounds: Mapping[str, FloatArray]) -> dict[str, FloatArray]:
 
 def wav_bytes(signal: FloatArray, rate: int) -> bytes:
     """A 16-bit WAV file of amplitudes in [-1, 1], shape (channel, sample); beyond, it clips."""
-    samples = np.rint(np.clip(signal, -1, 1) * 32767).astype("<i2")
     buffer = io.BytesIO()
     with wave.open(buffer, "wb") as file:
-        file.setnchannels(len(samples))
+        file.setnchannels(len(signal))
         file.setsampwidth(2)
         file.setframerate(rate)
-        file.writeframes(samples.T.tobytes())
+        file.writeframes(_pcm16(signal).tobytes())
     return buffer.getvalue()
 
 
@@ -57,17 +56,20 @@ def read_wav(content: bytes) -> FloatArray:
 
 def sound_uri(signal: FloatArray, rate: int) -> str:
     """A data URI of 16-bit samples: FLAC, which every browser plays, or WAV without soundfile."""
-    content, form = wav_bytes(signal, rate), "wav"
     try:
         import soundfile
     except (ImportError, OSError):
-        pass
+        content, form = wav_bytes(signal, rate), "wav"
     else:
         buffer = io.BytesIO()
-        samples = np.frombuffer(content[-2 * signal.size :], dtype="<i2").reshape(-1, len(signal))
-        soundfile.write(buffer, samples, rate, format="FLAC", subtype="PCM_16")
+        soundfile.write(buffer, _pcm16(signal), rate, format="FLAC", subtype="PCM_16")
         content, form = buffer.getvalue(), "flac"
     return f"data:audio/{form};base64,{base64.b64encode(content).decode('ascii')}"
+
+
+def _pcm16(signal: FloatArray) -> npt.NDArray[np.int16]:
+    """Samples as both formats take them, shape (sample, channel)."""
+    return np.rint(np.clip(signal, -1, 1) * 32767).astype("<i2").T
 
 
 def loudest_stretch(signal: FloatArray, length: int) -> tuple[int, int]:

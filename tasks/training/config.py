@@ -8,9 +8,9 @@ from typing import Any, Literal
 
 from pydantic import Field, NonNegativeFloat, NonNegativeInt, PositiveFloat, PositiveInt
 
-from tasks.config import DatasetConfig, Fraction, ModelConfig
+from tasks.config import DatasetConfig, ModelConfig
 from tasks.config_files import merge, read_values, resolve_dataset_files, validate_as
-from tasks.schema import Frozen
+from tasks.schema import Fraction, Frozen
 
 
 class AugmentationConfig(Frozen):

@@ -8,7 +8,7 @@ import pandas as pd
 import pytest
 
 from tasks.aggregate import summarise
-from tasks.config import IntervalConfig
+from tasks.analyses_config import IntervalConfig
 from tasks.publish import write_results
 from tasks.session import AuditSession
 from tasks.shard_sums import merge_all, sum_partition

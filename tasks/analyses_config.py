@@ -1,0 +1,49 @@
+"""What is computed from the attributions: reliance, intervals, mixtures of sounds."""
+
+from __future__ import annotations
+
+from pydantic import Field, NonNegativeInt, PositiveFloat, PositiveInt
+
+from tasks.schema import Fraction, Frozen
+
+
+class RelianceConfig(Frozen):
+    """Statistics of importance over bands."""
+
+    fine_levels: PositiveInt = Field(2, description="Levels counted as fine scale.")
+
+
+class IntervalConfig(Frozen):
+    """How uncertainty is computed."""
+
+    confidence: float = Field(0.95, gt=0.5, lt=1)
+    n_resamples: PositiveInt = Field(2000, description="Bootstrap resamples.")
+    seed: NonNegativeInt = 0
+
+
+class SeparationConfig(Frozen):
+    """Sounds only: what the model hears when something else sounds too."""
+
+    enabled: bool = Field(False, description="Mix every clip, explain and rebuild the mixtures.")
+    noise_snr_db: tuple[float, ...] = Field(
+        (0.0,), description="Signal-to-noise ratios of the mixtures with white noise, in dB."
+    )
+    overlap_levels: tuple[PositiveFloat, ...] = Field(
+        (0.2, 1.0), description="Peak of the mixed-in clip of another class over the clip's own."
+    )
+    fractions: tuple[Fraction, ...] = Field(
+        (0.05, 0.2), description="Parts of the coefficients that mixtures are rebuilt from."
+    )
+    n_passes: PositiveInt = Field(6, description="Draws and steps that explain one mixture.")
+    examples: NonNegativeInt = Field(
+        2, description="Samples of each mixture whose sounds are kept and put into the report."
+    )
+
+
+class AnalysesConfig(Frozen):
+    """What is computed from the attributions."""
+
+    reliance: RelianceConfig = RelianceConfig()
+    intervals: IntervalConfig = IntervalConfig()
+    separation: SeparationConfig = SeparationConfig()
+    gallery_size: NonNegativeInt = Field(12, description="Samples pictured in the report.")
