@@ -1,0 +1,1 @@
+"""Ground truth: audits whose results are known by construction."""

@@ -1,0 +1,110 @@
+"""Experiments with planted octaves: scores that see a set of frequencies and nothing else.
+
+The signals are white noise, so the gradient is noise with a flat spectrum on the planted
+frequencies. How its energy falls on the bands of a wavelet follows from the transfer functions of
+its filters alone; how its magnitude does, from the energies as well, because it is Gaussian.
+"""
+
+from __future__ import annotations
+
+import itertools
+import math
+
+import numpy as np
+
+from tasks.validation.experiments import Experiment
+from tasks.validation.profiles import level_label
+from tasks.validation.signals import (
+    Array,
+    band_responses,
+    hann_window,
+    level_mask,
+    octave_mask,
+    windowed_spectrum,
+)
+from tasks.validation.truths import NOTHING, Tolerance, Truth
+
+_SIZES = {1: ((2048,), 4), 2: ((128, 128), 3), 3: ((32, 32, 32), 2)}
+"""Space and levels; in three dimensions sym8 does not fit twice, db4 does."""
+
+
+def planted_octaves(dimension: int, wavelet: str, repeats: int = 4) -> Experiment:
+    """One class per level, one per orientation of level 1 or 2, and one for the approximation."""
+    space, levels = _SIZES[dimension]
+    masks = _planted(space, levels)
+    n_classes = len(masks)
+    labels = np.arange(n_classes * repeats) % n_classes
+    rng = np.random.default_rng(71 + dimension)
+    signals = np.clip(0.5 + 0.1 * rng.standard_normal((len(labels), *space)), 0, 1)
+    responses = band_responses(space, wavelet, levels)
+    window = hann_window(space)
+    truths: list[Truth] = []
+    for label, (planted, mask) in enumerate(masks.items()):
+        # The window acts twice: on what is seen, and on what flows back.
+        power = windowed_spectrum(mask, window**2)
+        energy = {band: float((power * taken).sum()) for band, taken in responses.items()}
+        magnitude = {
+            band: math.sqrt(share * math.prod(space) / 2 ** (_scale(band[0], levels) * dimension))
+            for band, share in energy.items()
+        }
+        for method, importance in (("smoothgrad_squared", energy), ("gradient", magnitude)):
+            truths += _expected_bands(method, label, importance)
+        if wavelet == "sym8" and planted[0] != "approximation":
+            which = {"method": "smoothgrad_squared", "class": label, "level": planted[0]}
+            truths += [Truth("mean/levels/share", which, 0.7, NOTHING, "at_least")]
+    return Experiment(
+        name=f"planted octaves, {wavelet}",
+        signals=signals,
+        labels=labels,
+        model="spectral_energies",
+        arguments={"space": list(space), "classes": n_classes},
+        weights={"masks": np.stack(list(masks.values())), "window": window},
+        truths=tuple(truths),
+        settings={
+            "basis": {"wavelet": wavelet, "levels": levels},
+            "attribution": {
+                # One draw without noise: the squared gradient itself.
+                "smoothgrad": {"n_samples": 1, "first_draw_clean": True},
+                "integrated_gradients": {"enabled": False},
+            },
+        },
+    )
+
+
+def _planted(space: tuple[int, ...], levels: int) -> dict[tuple[str, str], Array]:
+    ndim = len(space)
+    masks = {(str(level), "all"): level_mask(space, level) for level in range(1, levels + 1)}
+    if ndim > 1:
+        level = levels - 1
+        for letters in itertools.product("ad", repeat=ndim):
+            name = "".join(letters)
+            if "d" in name:
+                masks[str(level), name] = octave_mask(space, name, level)
+    masks["approximation", "a" * ndim] = octave_mask(space, "a" * ndim, levels)
+    return masks
+
+
+def _expected_bands(
+    method: str, label: int, importance: dict[tuple[str, str], float]
+) -> list[Truth]:
+    total = sum(importance.values())
+    by_level: dict[str, float] = {}
+    truths = []
+    for (level, filters), value in importance.items():
+        by_level[level] = by_level.get(level, 0.0) + value / total
+        which = {"method": method, "class": label, "level": level, "filters": filters}
+        truths.append(Truth("mean/bands/share", which, value / total, _BORDERS))
+    for level, share in by_level.items():
+        which = {"method": method, "class": label, "level": level}
+        truths.append(Truth("mean/levels/share", which, share, _BORDERS))
+        if method == "gradient":
+            which = {"method": method, "class": str(label), "level": level_label(level)}
+            truths.append(Truth("reliance/share", which, share, _BORDERS))
+    return truths
+
+
+def _scale(level: str, levels: int) -> int:
+    return levels if level == "approximation" else int(level)
+
+
+_BORDERS = Tolerance(0.04, "sampling error of a few noises, and borders that wrap in the theory")
