@@ -138,6 +138,28 @@ def report(
 
 
 @app.command()
+def validate(
+    quick: Annotated[
+        bool, typer.Option("--quick", help="Each kind of truth in one dimension only.")
+    ] = False,
+    figure: Annotated[
+        Path | None, typer.Option(help="Draw truth against estimate: a PNG or SVG file.")
+    ] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Audit models whose use of the input is known; exit code 1 if a statistic is wrong."""
+    from flows.validation import print_validation, run_validation
+
+    result = run_validation(quick=quick, figure=figure, quiet=as_json)
+    if as_json:
+        _print_json(result.record())
+    else:
+        print_validation(result)
+    if not result.passed:
+        raise typer.Exit(EXIT_GATE_FAILED)
+
+
+@app.command()
 def train(config: ConfigPath, overrides: Overrides = None, as_json: AsJson = False) -> None:
     """Train a model by a recipe, and test it once after the last epoch."""
     from flows.training import describe_training, run_training

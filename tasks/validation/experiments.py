@@ -13,10 +13,10 @@ import numpy as np
 import pandas as pd
 from safetensors.numpy import save_file
 
+from tasks.aggregate import summarise
 from tasks.compute import compute_shard
 from tasks.config import AuditConfig
 from tasks.config_files import merge, validate_config
-from tasks.publish import write_results
 from tasks.session import AuditSession
 from tasks.store import AuditFolder, Shard
 from tasks.store.tables import read_table
@@ -70,8 +70,10 @@ class Experiment:
         session.prepare_folder()
         for shard in session.shards:
             compute_shard(session, shard)
-        outcome = write_results(session.folder, session.config)
-        return Results(outcome.summary, session.folder, session.shards)
+        summary = summarise(
+            session.config, session.folder, session.shards, session.completed()
+        )
+        return Results(summary.record, session.folder, session.shards)
 
     def _config(self, folder: Path) -> AuditConfig:
         np.savez(
@@ -99,7 +101,7 @@ class Experiment:
                 },
             },
             "attribution": {"gradient": {"enabled": True}},
-            "analyses": {"intervals": {"n_resamples": 100}, "gallery_size": 0},
+            "analyses": {"intervals": {"n_resamples": 20}, "gallery_size": 0},
             "store": {"url": str(folder / "audits"), "shard_size": 64, "coefficients": False},
             "execution": {"device": "cpu", "max_batch": 64},
             "tracking": {"enabled": False},

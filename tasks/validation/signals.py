@@ -141,13 +141,6 @@ def hann_window(space: tuple[int, ...]) -> Array:
     return window
 
 
-def windowed_spectrum(mask: Array, window: Array) -> Array:
-    """Expected power of windowed noise whose spectrum was flat on a mask; adds up to 1."""
-    spread = np.abs(np.fft.fftn(window)) ** 2
-    power: Array = np.fft.ifftn(np.fft.fftn(mask) * np.fft.fftn(spread)).real
-    return power / power.sum()
-
-
 def band_responses(
     space: tuple[int, ...], wavelet: str, levels: int
 ) -> dict[tuple[str, str], Array]:

@@ -1,0 +1,97 @@
+"""Prove the statistics from a terminal: truth beside estimate, and whether they agree."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+from rich.table import Table
+
+from tasks.validation import Validation, planned_experiments, run_suite
+from tasks.validation.truths import CheckGroup
+
+_SIGNS = {"about": "", "at_least": "≥ ", "at_most": "≤ "}
+
+
+def run_validation(
+    *, quick: bool = False, figure: Path | None = None, quiet: bool = False
+) -> Validation:
+    """Run the suite with progress on standard error, and draw truth against estimate.
+
+    Args:
+        figure: PNG or SVG file; None for no figure.
+    """
+    console = Console(stderr=True, quiet=quiet)
+    experiments = planned_experiments(quick=quick)
+    progress = Progress(
+        TextColumn("audits whose results are known"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TimeElapsedColumn(),
+        console=console,
+    )
+    with progress:
+        bar = progress.add_task("audits", total=len(experiments))
+        result = run_suite(experiments, lambda done: progress.update(bar, completed=done))
+    if figure is not None:
+        from tasks.validation.figure import draw_validation
+
+        draw_validation(result, figure)
+        console.print(f"wrote {figure}")
+    return result
+
+
+def print_validation(result: Validation) -> None:
+    """The table on standard output, and what it comes to."""
+    console = Console(width=None if Console().is_terminal else 150)
+    table = Table(box=None, pad_edge=False, header_style="bold")
+    for name in ("statistic", "method", "signal", "truth"):
+        table.add_column(name)
+    for name in ("numbers", "estimate", "expected", "tolerance", ""):
+        table.add_column(name, justify="right")
+    for group in result.groups:
+        table.add_row(*_cells(group))
+    console.print(table)
+    failed = [group for group in result.groups if not group.passed]
+    n_failed = sum(not check.passed for check in result.checks)
+    verdict = "every truth is recovered" if not failed else f"{n_failed} are NOT recovered"
+    console.print(
+        f"\n{len(result.checks)} numbers in {result.n_experiments} audits, "
+        f"{result.seconds:.0f} s: {verdict}. Each line shows the number that lies farthest from "
+        "its truth, measured by its tolerance."
+    )
+    for group in failed:
+        worst = group.worst
+        where = ", ".join(f"{key} {value}" for key, value in worst.truth.labels.items())
+        console.print(
+            f"FAIL {group.statistic} ({where}) in '{group.experiment}', {group.dimension}D: "
+            f"expected {_expected(group)}, got {_number(worst.estimate)}; tolerance: "
+            f"{worst.truth.tolerance.reason}"
+        )
+
+
+def _cells(group: CheckGroup) -> list[str]:
+    worst = group.worst
+    truth = worst.truth
+    allowed = truth.tolerance.around(truth.expected) if truth.kind == "about" else 0.0
+    return [
+        group.statistic,
+        group.method,
+        f"{group.dimension}D",
+        group.experiment,
+        str(len(group.checks)),
+        _number(worst.estimate),
+        _expected(group),
+        f"{allowed:.1g}" if truth.kind == "about" else "",
+        "[green]pass[/green]" if group.passed else "[red]FAIL[/red]",
+    ]
+
+
+def _expected(group: CheckGroup) -> str:
+    truth = group.worst.truth
+    return "none" if truth.kind == "absent" else f"{_SIGNS[truth.kind]}{_number(truth.expected)}"
+
+
+def _number(value: float | None) -> str:
+    return "none" if value is None else f"{value:.4g}"
