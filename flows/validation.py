@@ -9,7 +9,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from rich.table import Table
 
 from tasks.validation import Validation, planned_experiments, run_suite
-from tasks.validation.truths import CheckGroup
+from tasks.validation.truths import Check, CheckGroup
 
 _SIGNS = {"about": "", "at_least": "≥ ", "at_most": "≤ "}
 
@@ -44,12 +44,14 @@ def run_validation(
 
 def print_validation(result: Validation) -> None:
     """The table on standard output, and what it comes to."""
-    console = Console(width=None if Console().is_terminal else 150)
+    console = Console(width=None if Console().is_terminal else 170)
     table = Table(box=None, pad_edge=False, header_style="bold")
-    for name in ("statistic", "method", "signal", "truth"):
+    for name in ("statistic", "signal", "truth"):
         table.add_column(name)
-    for name in ("numbers", "estimate", "expected", "tolerance", ""):
+    for name in ("numbers", "estimate", "expected", "tolerance"):
         table.add_column(name, justify="right")
+    for name in ("", "the number that lies farthest off"):
+        table.add_column(name)
     for group in result.groups:
         table.add_row(*_cells(group))
     console.print(table)
@@ -62,34 +64,44 @@ def print_validation(result: Validation) -> None:
         "its truth, measured by its tolerance."
     )
     for group in failed:
-        worst = group.worst
-        where = ", ".join(f"{key} {value}" for key, value in worst.truth.labels.items())
         console.print(
-            f"FAIL {group.statistic} ({where}) in '{group.experiment}', {group.dimension}D: "
-            f"expected {_expected(group)}, got {_number(worst.estimate)}; tolerance: "
-            f"{worst.truth.tolerance.reason}"
+            f"FAIL {group.statistic} in '{group.experiment}', {group.dimension}D "
+            f"({_address(group.worst)}): expected {_expected(group.worst)}, got "
+            f"{_number(group.worst.estimate)}; tolerance: {group.worst.truth.tolerance.reason}"
         )
 
 
 def _cells(group: CheckGroup) -> list[str]:
     worst = group.worst
-    truth = worst.truth
-    allowed = truth.tolerance.around(truth.expected) if truth.kind == "about" else 0.0
+    allowed = 0.0 if worst.truth.kind == "absent" else worst.truth.tolerance.around(
+        worst.truth.expected
+    )  # fmt: skip
     return [
         group.statistic,
-        group.method,
         f"{group.dimension}D",
         group.experiment,
         str(len(group.checks)),
         _number(worst.estimate),
-        _expected(group),
-        f"{allowed:.1g}" if truth.kind == "about" else "",
+        _expected(worst),
+        f"{allowed:.1g}" if allowed else "",
         "[green]pass[/green]" if group.passed else "[red]FAIL[/red]",
+        _address(worst),
     ]
 
 
-def _expected(group: CheckGroup) -> str:
-    truth = group.worst.truth
+def _address(check: Check) -> str:
+    labels = dict(check.truth.labels)
+    if "level" in labels:
+        level = labels.pop("level")
+        labels["in"] = f"level {level}" if level != "approximation" else "approximation"
+    return ", ".join(
+        str(value) if key in ("method", "in", "filters", "kind") else f"{key} {value}"
+        for key, value in labels.items()
+    )
+
+
+def _expected(check: Check) -> str:
+    truth = check.truth
     return "none" if truth.kind == "absent" else f"{_SIGNS[truth.kind]}{_number(truth.expected)}"
 
 

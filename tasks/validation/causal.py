@@ -23,6 +23,7 @@ _TIE = 1e-4
 """Added to the logit of class 0, which so wins where the model sees nothing."""
 
 _PROBABILITY = Tolerance(2e-4, "exact, but for the small bias that settles ties")
+_NEARLY = Tolerance(1e-3, "exact, but for the small bias that settles ties")
 _RANKS = Tolerance(1e-9, "exact; ranks")
 _COUNTS = Tolerance(1e-9, "exact; counts of samples")
 
@@ -62,6 +63,7 @@ def one_level(dimension: int, place: int) -> Experiment:
             ),
         ]
     truths += _pass_truths(names, names.index(used))
+    truths += _scales(names.index(used))
     return _experiment(
         f"class in {_spoken(used)}",
         grid,
@@ -121,6 +123,7 @@ def harmful_level(dimension: int) -> Experiment:
         value = values.get(level, 0.0)
         truths.append(Truth("shapley/value", which, value, _PROBABILITY))
         truths.append(Truth("shapley/standard_deviation", which, 0.0, _PROBABILITY, "at_most"))
+    truths += _scales(1)  # levels that harm count as nothing
     for level in ("1", "2"):
         which = {"level": int(level)}
         truths.append(Truth("shapley/negative_share", which, float(level == "1"), _COUNTS))
@@ -293,6 +296,12 @@ def _pass_truths(names: Sequence[str], place: int) -> Iterator[Truth]:
     for kind in ("low_pass", "high_pass"):
         yield Truth("pass/half_accuracy_cutoff", {"kind": kind}, place + 0.5, _COUNTS)
     yield Truth("texture/t_pass", {}, (n_levels - place) / n_levels, _COUNTS)
+
+
+def _scales(place: int) -> Iterator[Truth]:
+    """Centroid and fine share of Shapley values that speak for one level only."""
+    yield Truth("shapley/scale_centroid", {}, place + 1.0, _NEARLY)
+    yield Truth("shapley/fine_share", {}, float(place < 2), _NEARLY)
 
 
 def _labels() -> np.ndarray[tuple[int], np.dtype[np.int64]]:

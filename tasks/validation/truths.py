@@ -121,10 +121,9 @@ class Check:
 
 @dataclass(frozen=True)
 class CheckGroup:
-    """Checks of one statistic and method in one experiment and dimension: a line of the table."""
+    """Checks of one statistic in one experiment and dimension: a line of the table."""
 
     statistic: str
-    method: str
     experiment: str
     dimension: int
     checks: list[Check] = field(default_factory=list)
@@ -141,12 +140,9 @@ class CheckGroup:
 
 
 def grouped(checks: list[Check]) -> list[CheckGroup]:
-    """Group checks by statistic, experiment, dimension and method, in that order of importance."""
-    groups: dict[tuple[str, str, int, str], CheckGroup] = {}
+    """Group checks by statistic, experiment and dimension, in that order of importance."""
+    groups: dict[tuple[str, str, int], CheckGroup] = {}
     for check in checks:
-        method = str(check.truth.labels.get("method", ""))
-        key = (check.truth.statistic, check.experiment, check.dimension, method)
-        if key not in groups:
-            groups[key] = CheckGroup(key[0], method, check.experiment, check.dimension)
-        groups[key].checks.append(check)
+        key = (check.truth.statistic, check.experiment, check.dimension)
+        groups.setdefault(key, CheckGroup(*key)).checks.append(check)
     return [groups[key] for key in sorted(groups)]
