@@ -7,8 +7,9 @@ answer of zero, so every accuracy, probability and Shapley value can be written 
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
@@ -17,6 +18,8 @@ from tasks.validation.experiments import Experiment
 from tasks.validation.profiles import level_label
 from tasks.validation.signals import Array, HaarGrid, haar_grid
 from tasks.validation.truths import Tolerance, Truth
+
+Integers = np.ndarray[Any, np.dtype[np.int64]]
 
 _N_SAMPLES = 8
 _TIE = 1e-4
@@ -64,7 +67,7 @@ def one_level(dimension: int, place: int) -> Experiment:
         ]
     truths += _pass_truths(names, names.index(used))
     truths += _scales(names.index(used))
-    return _experiment(
+    return planted_units(
         f"class in {_spoken(used)}",
         grid,
         [Unit(level) for level in names],
@@ -87,7 +90,7 @@ def one_orientation(dimension: int) -> Experiment:
             truths.append(Truth("ablation/accuracy", labels, accuracy, _COUNTS))
         which = {"method": "gradient", "level": level, "filters": filters}
         truths.append(Truth("mean/bands/share", which, float(here), _PROBABILITY))
-    return _experiment(
+    return planted_units(
         f"class in orientation {used}",
         grid,
         [Unit(level, filters) for level, filters in bands],
@@ -129,7 +132,7 @@ def harmful_level(dimension: int) -> Experiment:
         truths.append(Truth("shapley/negative_share", which, float(level == "1"), _COUNTS))
     signs = np.outer(_as_signs(_labels()), np.ones(len(names)))
     signs[:, 0] *= -1
-    return _experiment(
+    return planted_units(
         "harmful level",
         grid,
         [Unit(level) for level in names],
@@ -161,7 +164,7 @@ def levels_together(dimension: int) -> Experiment:
     signs[:, places[0]], signs[:, places[1]] = first, first * _as_signs(_labels())
     products = np.zeros((len(names), len(names)))
     products[places[0], places[1]] = 1.0
-    return _experiment(
+    return planted_units(
         "class in two levels together",
         grid,
         [Unit(level) for level in names],
@@ -198,7 +201,7 @@ def sensitivity_against_content(dimension: int) -> Experiment:
             for statistic in ("causality/spearman", "causality/spearman_of_means"):
                 labels = {"method": method, "normalisation": "share", "measure": measure}
                 truths.append(Truth(statistic, labels, correlation, _RANKS))
-    return _experiment(
+    return planted_units(
         "sensitivity against content",
         grid,
         [Unit(level, magnitude=size) for level, size in zip(names, magnitude, strict=True)],
@@ -208,7 +211,7 @@ def sensitivity_against_content(dimension: int) -> Experiment:
     )
 
 
-def _experiment(
+def planted_units(
     name: str,
     grid: HaarGrid,
     units: Sequence[Unit],
@@ -217,13 +220,27 @@ def _experiment(
     alone: Array,
     truths: Sequence[Truth],
     pairs: Array | None = None,
+    labels: Integers | None = None,
+    bias: Array | None = None,
+    analyses: Mapping[str, Any] | None = None,
+    columns: Mapping[str, np.ndarray[Any, Any]] | None = None,
+    files: Mapping[str, str] | None = None,
+    explained: bool = True,
 ) -> Experiment:
     """Signals that hold every unit with its sign, and the model that answers to it.
 
     Args:
-        signs: Of every unit in every sample, shape (sample, unit).
-        alone: Weight of every unit's answer in the score, whose logits are minus and plus it.
-        pairs: Weight of the products of answers.
+        signs: Of every unit in every sample, shape (sample, unit); other numbers than signs are
+            answered to as well.
+        alone: Weight of every unit's answer in the score, whose logits are minus and plus it; or
+            in the logits themselves, shape (class, unit).
+        pairs: Weight of the products of answers in the score.
+        labels: Class of every sample; alternating without it.
+        bias: Of every logit; one that settles ties for class 0 without it.
+        analyses: Those that are made; removal of levels without it.
+        columns: Further columns of the dataset.
+        files: Content of files beside it, by name.
+        explained: Whether there are maps beside the gradient.
     """
     rng = np.random.default_rng(81 + len(grid.space))
     patterns = [_pattern(rng, grid, unit) for unit in units]
@@ -233,26 +250,29 @@ def _experiment(
     templates = [p / (norm * scale) for p, norm in zip(patterns, norms, strict=True)]
     n_units = len(units)
     products = np.zeros((n_units, n_units)) if pairs is None else pairs
-    weights = votes(np.stack(templates), np.stack([-alone, alone]))
+    weights = votes(np.stack(templates), np.stack([-alone, alone]) if alone.ndim == 1 else alone)
+    n_classes = len(weights["alone"])
     return Experiment(
         name=name,
         signals=0.5 + scale * waves.reshape(-1, *grid.space),
-        labels=_labels(),
+        labels=_labels() if labels is None else labels,
         model="template_votes",
-        arguments={"space": list(grid.space), "units": n_units},
-        weights=weights | {
+        arguments={"space": list(grid.space), "units": n_units, "classes": n_classes},
+        weights=weights | ({"bias": bias} if bias is not None else {
             "pairs": np.stack([-products, products]),
             "bias": np.array([_TIE, 0.0]),
-        },
+        }),
         truths=tuple(truths),
         settings={
             "basis": {"wavelet": "haar", "levels": grid.levels},
             "attribution": {
-                "smoothgrad": {"n_samples": 2},
-                "integrated_gradients": {"n_steps": 2},
+                "smoothgrad": {"n_samples": 2, "enabled": explained},
+                "integrated_gradients": {"n_steps": 2, "enabled": explained},
             },
-            "analyses": {"band_removal": {"enabled": True}},
+            "analyses": analyses or {"band_removal": {"enabled": True}},
         },
+        columns=columns or {},
+        files=files or {},
     )  # fmt: skip
 
 
@@ -304,7 +324,7 @@ def _scales(place: int) -> Iterator[Truth]:
     yield Truth("shapley/fine_share", {}, float(place < 2), _NEARLY)
 
 
-def _labels() -> np.ndarray[tuple[int], np.dtype[np.int64]]:
+def _labels() -> Integers:
     return np.arange(_N_SAMPLES) % 2
 
 

@@ -40,6 +40,8 @@ class Experiment:
         weights: The model's state, by name.
         truths: What the audit must say.
         settings: Laid over the audit's configuration.
+        columns: Further columns of the dataset, one cell per sample.
+        files: Content of files beside the dataset, by name.
     """
 
     name: str
@@ -50,6 +52,8 @@ class Experiment:
     weights: Mapping[str, Array]
     truths: tuple[Truth, ...]
     settings: Mapping[str, Any] = field(default_factory=dict)
+    columns: Mapping[str, np.ndarray[Any, Any]] = field(default_factory=dict)
+    files: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def dimension(self) -> int:
@@ -76,9 +80,10 @@ class Experiment:
         return Results(summary.record, session.folder, session.shards)
 
     def _config(self, folder: Path) -> AuditConfig:
-        np.savez(
-            folder / "signals.npz", image=self.signals.astype(np.float32), label=self.labels
-        )
+        arrays = {"image": self.signals.astype(np.float32), "label": self.labels, **self.columns}
+        np.savez(folder / "signals.npz", **arrays)
+        for name, content in self.files.items():
+            (folder / name).write_text(content, encoding="utf-8")
         weights = {key: np.ascontiguousarray(v, np.float32) for key, v in self.weights.items()}
         save_file(weights, folder / "weights.safetensors")
         values: dict[str, Any] = {
@@ -87,6 +92,7 @@ class Experiment:
                 "kind": "arrays",
                 "root": str(folder / "signals.npz"),
                 "preprocessed": True,
+                **({"extra_columns": list(self.columns)} if self.columns else {}),
             },
             "model": {
                 "source": "factory",

@@ -76,6 +76,26 @@ class SpectralEnergies(nn.Module):
         return (self.floor + power.flatten(1) @ self.masks.flatten(1).T).log()
 
 
+class StripeContrasts(nn.Module):
+    """Mean squared difference of neighbours along the first axis, less that of next neighbours.
+
+    Positive for stripes of period 2, negative for those of period 4, wherever they are: blocks of
+    the signal may change places.
+    """
+
+    def __init__(self, gain: float) -> None:
+        super().__init__()
+        self.gain = gain
+        self.register_buffer("tie", torch.zeros(2))
+
+    def forward(self, signal: Tensor) -> Tensor:
+        """Logits of two classes, shape (batch, 2)."""
+        near = (signal[:, :, 1:] - signal[:, :, :-1]).square().flatten(1).mean(1)
+        far = (signal[:, :, 2:] - signal[:, :, :-2]).square().flatten(1).mean(1)
+        contrast = self.gain * (near - far)
+        return torch.stack([-contrast, contrast], dim=1) + self.tie
+
+
 def haar_bands(signal: Tensor, levels: int) -> list[Tensor]:
     """Orthonormal Haar transform of (batch, *space): details from fine to coarse, then the rest.
 
@@ -112,3 +132,8 @@ def haar_energies(levels: int, bands: int, classes: int = 2) -> nn.Module:
 def spectral_energies(space: Sequence[int], classes: int = 2) -> nn.Module:
     """See `SpectralEnergies`."""
     return SpectralEnergies(space, classes)
+
+
+def stripe_contrasts(gain: float) -> nn.Module:
+    """See `StripeContrasts`."""
+    return StripeContrasts(gain)
