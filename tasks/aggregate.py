@@ -51,6 +51,7 @@ _UNITS = {
     "separation/si_sdr_gain_over_random": ("dB", "higher"),
     "attribution/completeness_gap": ("ratio", "lower"),
     "attribution/share_standard_error": ("fraction", "lower"),
+    "attribution/draws": ("draws", "none"),
 }
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Literal
+
 from pydantic import Field, NonNegativeInt, PositiveFloat, PositiveInt
 
 from tasks.schema import Fraction, Frozen
@@ -11,6 +13,11 @@ class RelianceConfig(Frozen):
     """Statistics of importance over bands."""
 
     fine_levels: PositiveInt = Field(2, description="Levels counted as fine scale.")
+    border: Literal["include", "exclude"] = Field(
+        "include",
+        description="exclude: statistics leave out coefficients whose filters reach over the "
+        "border of the signal; maps keep them.",
+    )
 
 
 class IntervalConfig(Frozen):

@@ -138,9 +138,8 @@ def _trust(config: AuditConfig, summary: dict[str, Any]) -> list[str]:
     ]
     if errors:
         sentences.append(
-            f"With {config.attribution.smoothgrad.n_samples} draws, the Monte-Carlo error of one "
-            f"sample's share of a level is {max(errors):.1e} on average at most (absolute "
-            "aggregate)."
+            f"With {_draws(config, summary)}, the Monte-Carlo error of one sample's share of a "
+            f"level is {max(errors):.1e} on average at most (absolute aggregate)."
         )
     gap = _find(summary, "attribution/completeness_gap", {"quantile": "median"})
     if gap:
@@ -149,6 +148,17 @@ def _trust(config: AuditConfig, summary: dict[str, Any]) -> list[str]:
             f"{100 * gap['estimate']:.1f} % of it (median, n = {gap['n']})."
         )
     return sentences
+
+
+def _draws(config: AuditConfig, summary: dict[str, Any]) -> str:
+    smoothing = config.attribution.smoothgrad
+    drawn = _find(summary, "attribution/draws", {"method": "smoothgrad_absolute"})
+    if smoothing.tolerance is None or drawn is None:
+        return f"{smoothing.n_samples} draws"
+    return (
+        f"{drawn['estimate']:.1f} draws a sample on average (until the error is at most "
+        f"{smoothing.tolerance:g}, no more than {smoothing.n_samples})"
+    )
 
 
 def _find(

@@ -23,7 +23,8 @@ class Plan:
         n_done: Shards that have their receipt already.
         n_tasks: Prefect tasks of a run.
         n_forward: Rows passed forward only, for all samples.
-        n_backward: Rows passed forward and backward.
+        n_backward: Rows passed forward and backward; at most, where samples stop drawing early.
+        stops_early: Whether `n_backward` and the time are upper bounds.
         n_files: Files of the finished audit folder, without the report's.
         n_bytes: Their size, roughly.
         memory_bytes: Largest arrays a worker holds, besides the model's activations.
@@ -40,6 +41,7 @@ class Plan:
     n_files: int
     n_bytes: int
     memory_bytes: int
+    stops_early: bool = False
     estimated_seconds: float | None = None
 
     def record(self) -> dict[str, Any]:
@@ -67,6 +69,7 @@ def plan_audit(session: AuditSession) -> Plan:
         n_files=len(shards) * (methods + _n_tables(config) + 1) + methods + 2,
         n_bytes=round(n_samples * methods * map_bytes * _COMPRESSION),
         memory_bytes=shard_rows * methods * map_bytes,
+        stops_early=config.attribution.stops_early,
     )
 
 
@@ -110,5 +113,8 @@ def forward_passes_per_sample(config: AuditConfig) -> int:
 
 
 def backward_passes_per_sample(config: AuditConfig) -> int:
-    """Passes forward and backward of all enabled methods, on the sample and its mixtures."""
+    """Passes forward and backward of all enabled methods, on the sample and its mixtures, at most.
+
+    A sample whose draws stop early (`attribution.smoothgrad.tolerance`) takes fewer.
+    """
     return config.attribution.n_backward + mixtures.backward_passes(config)
