@@ -319,7 +319,7 @@ def _draw_bias(measured: Measured, axis: Any) -> None:
         axis.errorbar(draws, shift, error, label=LABELS[name], capsize=2, **style)
     axis.axhline(0, color="0.7", linewidth=0.8, zorder=0)
     axis.set_title("bias: drift of the mean share", loc="left")
-    axis.set_ylabel(f"level {measured.levels[0]}, less its value at {measured.draws[-1]}")
+    axis.set_ylabel(f"share of level {measured.levels[0]}, less its value at {measured.draws[-1]}")
 
 
 def _draw_scatter(measured: Measured, axis: Any) -> None:
@@ -328,7 +328,7 @@ def _draw_scatter(measured: Measured, axis: Any) -> None:
         axis.plot(measured.draws, error, color=COLOURS[name], marker="o", markersize=3, lw=1.2)
     axis.set_yscale("log")
     axis.set_title("scatter: error of one image's share", loc="left")
-    axis.set_ylabel(f"Monte-Carlo standard error, level {measured.levels[0]}")
+    axis.set_ylabel(f"Monte-Carlo standard error of level {measured.levels[0]}")
 
 
 def _draw_cost(measured: Measured, axis: Any) -> None:

@@ -19,13 +19,17 @@ from torch import Tensor
 from tasks.config import AuditConfig
 from tasks.errors import DatasetError, ModelError
 from tasks.explain import Prediction, explain, predict
-from tasks.planning import backward_passes_per_sample, forward_passes_per_sample
+from tasks.planning import total_passes
 from tasks.session import AuditSession
+from wam_core.sums import Border, band_counts, level_sums
 from wam_core.transform import decompose, reconstruct
 
 _HANDFUL = 16
 _LOSSLESS, _TOO_LOSSY = 1e-5, 0.02
 """Of a signal's range. One wavelet, dmey, loses 0.5 % by design: its filters are truncated."""
+
+_FEW_INSIDE = 0.25
+"""Part of a level's coefficients below which statistics without the border deserve a warning."""
 
 _BACKWARD_COST = 3
 """Time of a pass forward and backward over that of a pass forward alone, roughly."""
@@ -42,7 +46,7 @@ class Preflight:
         accuracy: Share of them predicted as labelled; None without labels.
         chance: Accuracy of guessing.
         reconstruction_error: Largest error of transform and inverse over the signal's range.
-        seconds_per_sample: Time to explain one sample.
+        seconds_per_sample: Time of everything that is done with one sample, on average.
         estimated_seconds: For all samples, on one worker.
         bytes_per_sample: Memory of the process or device per sample of a batch, roughly.
         warnings: What a person should look at.
@@ -81,9 +85,10 @@ def preflight(session: AuditSession) -> Preflight:
         ) from error
     _check_labels(session, prediction)
     loss = _reconstruction_error(session, signal)
-    seconds, n_bytes = _time_explanation(session, rows, signal, prediction)
+    per_pass, n_bytes = _time_pass(session, rows, signal, prediction)
     accuracy, chance = _accuracy(session, rows, prediction)
-    n_samples = len(session.manifest.table)
+    passes = total_passes(session, session.shards)
+    seconds = per_pass * (passes.backward + passes.forward / _BACKWARD_COST)
     return Preflight(
         output_shape=tuple(prediction.logits.shape),
         n_classes=prediction.logits.shape[1],
@@ -91,10 +96,13 @@ def preflight(session: AuditSession) -> Preflight:
         accuracy=accuracy,
         chance=chance,
         reconstruction_error=loss,
-        seconds_per_sample=seconds,
-        estimated_seconds=seconds * n_samples / session.config.execution.workers,
+        seconds_per_sample=seconds / len(session.manifest.table),
+        estimated_seconds=seconds / session.config.execution.workers,
         bytes_per_sample=n_bytes,
-        warnings=tuple(_warnings(prediction, accuracy, chance, len(rows), loss)),
+        warnings=(
+            *_warnings(prediction, accuracy, chance, len(rows), loss),
+            *_border_warnings(session),
+        ),
     )
 
 
@@ -148,10 +156,10 @@ def _reconstruction_error(session: AuditSession, signal: Tensor) -> float:
     return error
 
 
-def _time_explanation(
+def _time_pass(
     session: AuditSession, rows: list[int], signal: Tensor, prediction: Prediction
 ) -> tuple[float, int]:
-    """Seconds and bytes per sample of a short probe, scaled to the configured passes."""
+    """Seconds of one pass forward and backward, and bytes per sample, of a short probe."""
     config = session.config
     batch = signal[: config.execution.max_batch]
     # Which class is explained does not change the cost.
@@ -166,8 +174,7 @@ def _time_explanation(
     cost = probe.attribution.n_backward + probe.attribution.n_forward / _BACKWARD_COST
     per_pass = elapsed / (len(batch) * cost)
     n_bytes = max(0, _memory(session.device) - before) // len(batch)
-    forward = forward_passes_per_sample(config) / _BACKWARD_COST
-    return per_pass * (backward_passes_per_sample(config) + forward), n_bytes
+    return per_pass, n_bytes
 
 
 def _timed_explanation(
@@ -208,6 +215,26 @@ def _warnings(
             "exactly those over the signal"
         )
     return warnings
+
+
+def _border_warnings(session: AuditSession) -> list[str]:
+    """Levels of which hardly anything is left without the coefficients at the border."""
+    if session.config.analyses.reliance.border == "include":
+        return []
+    layout = session.layout
+    borders: tuple[Border, Border] = ("include", "exclude")
+    sizes, left = (level_sums(band_counts(layout, each), layout).tolist() for each in borders)
+    few = [
+        f"{int(inside)} of {int(size)} in {level if level == 'approximation' else f'level {level}'}"
+        for level, size, inside in zip(layout.level_names, sizes, left, strict=True)
+        if inside < _FEW_INSIDE * size
+    ]
+    if not few:
+        return []
+    return [
+        f"analyses.reliance.border: exclude leaves few coefficients: {', '.join(few)}; use a "
+        "shorter wavelet or fewer levels, and compare mean shares, not shares"
+    ]
 
 
 def _memory(device: torch.device) -> int:
