@@ -5,8 +5,8 @@ Run: python benchmarks/border_effect.py [CONFIG] [--images 20] [--draws 8] [--ba
 A coefficient is at the border where its filters reach over it. Prints, for every basis, how many
 coefficients of each level lie inside, and each level's share of the absolute importance with and
 without the border, averaged over the images, with the error of the mean difference over images;
-the share per coefficient; and the image's own energy. Then the energy of the coefficients over the
-energy of the image, and the finest level's share of it, under each boundary rule.
+the share per coefficient; and the image's own energy. Then the energy of the coefficients, and that
+of the finest level alone, over the energy of the image, under each boundary rule.
 """
 
 from __future__ import annotations
@@ -136,7 +136,7 @@ def _energy_share(profile: BandProfile) -> Tensor:
 
 def _print_energies(bases: list[WaveletBasis], images: Tensor) -> None:
     energy = images.double().square().sum((1, 2, 3))
-    print("\nenergy of the coefficients over that of the image, and the finest level's share of it")
+    print("\nenergy of all coefficients, and of the finest level, over that of the image")
     modes = get_args(BoundaryMode)
     print(f"{'basis':>14}" + "".join(f"{mode:>20}" for mode in modes))
     for basis in bases:
@@ -147,7 +147,7 @@ def _print_energies(bases: list[WaveletBasis], images: Tensor) -> None:
             coefficients = decompose(images, other)
             levels = level_profile(band_profile(coefficients, coefficients), layout).signal_energy
             ratio = levels.sum(1) / energy.cpu()
-            finest = levels[:, 0] / levels.sum(1)
+            finest = levels[:, 0] / energy.cpu()
             cells.append(f"{float(ratio.mean()):12.4f}{float(finest.mean()):8.4f}")
         print(f"{basis.wavelet + ', ' + str(basis.levels):>14}" + "".join(cells))
 

@@ -33,6 +33,10 @@ def write_headline(
         )
     for method, name in _METHOD_NAMES.items():
         sentences += _reliance(config, summary, method, name, element)
+    if config.analyses.reliance.border == "exclude":
+        sentences.append(
+            "These shares leave out coefficients whose filters reach over the border of the signal."
+        )
     for analysis in enabled_analyses(config):
         sentences += analysis.sentences(summary["metrics"], element)
     sentences += _trust(config, summary)

@@ -6,6 +6,7 @@ import pytest
 
 from flows.running import describe_plan
 from tasks.aggregate import summarise
+from tasks.config import AuditConfig
 from tasks.planning import plan_audit
 from tasks.publish import write_results
 from tasks.session import AuditSession
@@ -161,6 +162,15 @@ class TestBorder:
         assert counts[0] == {"1": 3 * 9 * 9, "2": 3 * 6 * 6, "approximation": 36}
         # Of 9 along an axis 7 are whole: 1 to 7; of 6 two: 2 and 3.
         assert counts[1] == {"1": 3 * 7 * 7, "2": 3 * 2 * 2, "approximation": 4}
+
+    def test_the_headline_says_what_was_left_out(self, pair):
+        for border, tables in zip(("include", "exclude"), pair, strict=True):
+            config = AuditConfig.model_validate(
+                AuditFolder(str(tables.folder)).read_json("audit.json")["config"]
+            )
+            headline = write_results(AuditFolder(str(tables.folder)), config).summary["headline"]
+            told = any("over the border of the signal" in line for line in headline)
+            assert told == (border == "exclude")
 
     def test_shares_are_those_of_the_stored_maps(self, pair):
         _, without = pair
