@@ -1,0 +1,15 @@
+"""All analyses, in the order in which they run and are reported."""
+
+from __future__ import annotations
+
+from tasks.analyses.contract import Analysis
+from tasks.analyses.separation import Separation
+from tasks.config import AuditConfig
+
+ANALYSES: tuple[type[Analysis], ...] = (Separation,)
+
+
+def enabled_analyses(config: AuditConfig) -> list[Analysis]:
+    """The analyses that a configuration switches on."""
+    analyses = [analysis(config) for analysis in ANALYSES]
+    return [analysis for analysis in analyses if analysis.settings.enabled]
