@@ -1,4 +1,4 @@
-"""What is computed from the attributions: reliance, intervals, mixtures of sounds."""
+"""What is computed from the attributions: reliance, intervals, mixtures of sounds, cues."""
 
 from __future__ import annotations
 
@@ -40,10 +40,25 @@ class SeparationConfig(Frozen):
     )
 
 
+class SuppressionConfig(Frozen):
+    """Which cues the model needs: one is suppressed at a time, and the others are kept."""
+
+    enabled: bool = Field(False, description="Pass samples again with one cue suppressed.")
+    samples: PositiveInt | None = Field(
+        200, description="Samples that are taken, with every class in its share; null for all."
+    )
+    suppressions: dict[str, tuple[float, ...]] = Field(
+        default_factory=dict,
+        description="Strengths by suppression, such as patch_shuffle: [4, 8]; an empty list stands "
+        "for all of its strengths. Without any, the usual ones for the model's input.",
+    )
+
+
 class AnalysesConfig(Frozen):
     """What is computed from the attributions."""
 
     reliance: RelianceConfig = RelianceConfig()
     intervals: IntervalConfig = IntervalConfig()
     separation: SeparationConfig = SeparationConfig()
+    suppression: SuppressionConfig = SuppressionConfig()
     gallery_size: NonNegativeInt = Field(12, description="Samples pictured in the report.")

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from tasks.analyses.contract import Analysis
 from tasks.analyses.separation import Separation
+from tasks.analyses.suppression import CueSuppression
 from tasks.config import AuditConfig
 
-ANALYSES: tuple[type[Analysis], ...] = (Separation,)
+ANALYSES: tuple[type[Analysis], ...] = (Separation, CueSuppression)
 
 
 def enabled_analyses(config: AuditConfig) -> list[Analysis]:

@@ -22,6 +22,11 @@ _PROFILE = [
     ("mean_share", pa.float64()),
     ("relative_share", pa.float64()),
 ]
+_VERDICTS = [
+    ("probability_target", pa.float64()),
+    ("correct", pa.bool_()),
+    ("kept", pa.bool_()),
+]
 
 SCHEMAS: dict[str, pa.Schema] = {
     "samples": pa.schema(
@@ -88,6 +93,15 @@ SCHEMAS: dict[str, pa.Schema] = {
             ("snr_target", pa.float64()),
             ("snr_interference", pa.float64()),
             ("probability_target", pa.float64()),
+        ]
+    ),
+    "suppression": pa.schema(
+        [
+            *_ADDRESS,
+            ("cue", pa.string()),
+            ("suppression", pa.string()),
+            ("strength", pa.float64()),
+            *_VERDICTS,
         ]
     ),
 }
