@@ -20,9 +20,11 @@ from tasks.analyses.contract import (
     Batch,
     Findings,
     Measures,
+    Metrics,
     Passes,
     ShardTables,
 )
+from tasks.analyses_config import SuppressionConfig
 from tasks.config import AuditConfig
 from tasks.datasets import Manifest
 from tasks.errors import ConfigError
@@ -31,7 +33,7 @@ from tasks.models import resolve_preprocessing
 from tasks.sentences import find_metric, with_interval
 from tasks.variables import MeansOfSamples, Variable
 from wam_core.basis import CoefficientLayout
-from wam_core.intervals import FloatArray, Interval
+from wam_core.intervals import FloatArray
 from wam_core.suppression import SUPPRESSIONS, Suppression, suppressions_for
 
 CLEAN = "texture/clean_accuracy"
@@ -79,6 +81,7 @@ class CueSuppression(Analysis):
         LOSS: ("fraction", "none"),
     }
     proportions = frozenset({CLEAN, ACCURACY, CONSISTENCY})
+    settings: SuppressionConfig
 
     def check(self, manifest: Manifest) -> None:
         """Every suppression asked for must exist for the model's input, at that strength."""
@@ -148,7 +151,7 @@ class CueSuppression(Analysis):
             values[Variable.of(_CLEAN_OF_THE_SAME, **labels)] = before
         return values
 
-    def conclude(self, means: MeansOfSamples) -> list[tuple[Variable, Interval]]:
+    def conclude(self, means: MeansOfSamples) -> Metrics:
         """1 - (accuracy - chance) / (clean accuracy - chance), of the same samples."""
         chance = means.chance
         if chance is None:
@@ -167,7 +170,7 @@ class CueSuppression(Analysis):
             for variable in means.named(ACCURACY)
         ]
 
-    def sentences(self, metrics: Sequence[Mapping[str, Any]]) -> list[str]:
+    def sentences(self, metrics: Sequence[Mapping[str, Any]], element: str) -> list[str]:
         """What each cue is worth, by its first suppression at its greatest strength."""
         strongest: dict[str, tuple[str, Mapping[str, Any]]] = {}
         for suppression in SUPPRESSIONS.values():

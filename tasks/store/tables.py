@@ -14,6 +14,12 @@ from tasks.store.folder import AuditFolder
 from tasks.store.receipts import Shard
 
 _ADDRESS = [("sample_index", pa.int64()), ("sample_id", pa.string())]
+_VERDICT = [
+    ("probability_target", pa.float64()),
+    ("predicted", pa.int64()),
+    ("correct", pa.bool_()),
+    ("kept", pa.bool_()),
+]
 _PROFILE = [
     ("n_coefficients", pa.int64()),
     ("importance", pa.float64()),
@@ -22,12 +28,6 @@ _PROFILE = [
     ("mean_share", pa.float64()),
     ("relative_share", pa.float64()),
 ]
-_VERDICTS = [
-    ("probability_target", pa.float64()),
-    ("correct", pa.bool_()),
-    ("kept", pa.bool_()),
-]
-
 SCHEMAS: dict[str, pa.Schema] = {
     "samples": pa.schema(
         [
@@ -95,13 +95,23 @@ SCHEMAS: dict[str, pa.Schema] = {
             ("probability_target", pa.float64()),
         ]
     ),
+    "coalitions": pa.schema([*_ADDRESS, ("coalition", pa.int64()), *_VERDICT]),
+    "orientations": pa.schema(
+        [
+            *_ADDRESS,
+            ("level", pa.string()),
+            ("filters", pa.string()),
+            ("kind", pa.string()),
+            *_VERDICT,
+        ]
+    ),
     "suppression": pa.schema(
         [
             *_ADDRESS,
             ("cue", pa.string()),
             ("suppression", pa.string()),
             ("strength", pa.float64()),
-            *_VERDICTS,
+            *_VERDICT,
         ]
     ),
 }
