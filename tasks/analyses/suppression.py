@@ -101,7 +101,7 @@ class CueSuppression(Analysis):
                     raise ConfigError(
                         f"analyses.suppression.suppressions.{name} has the strength {strength:g}; "
                         f"for inputs of {' x '.join(map(str, space))} choose from "
-                        f"{', '.join(f'{strength:g}' for strength in fitting)}"
+                        f"{', '.join(f'{strength:g}' for strength in fitting) or 'no strength'}"
                     )
         if not self.steps:
             raise ConfigError("analyses.suppression suppresses nothing; name a suppression")

@@ -224,7 +224,7 @@ _ALL = (
         {1: "fine structure"},
         "bands in ten octaves",
         strengths=(40, 20, 10, 5, 2, 1),
-        usual=(20, 5),
+        usual=(10, 2),
         operator=lambda signal, n_bands, draws: vocode_with_noise(signal, int(n_bands), draws),
     ),
     Suppression(
@@ -232,7 +232,7 @@ _ALL = (
         {1: "envelope"},
         "bands in ten octaves",
         strengths=(1, 2, 5, 10, 20, 40),
-        usual=(5, 20),
+        usual=(2, 10),
         operator=lambda signal, n_bands, _: level_envelopes(signal, int(n_bands)),
     ),
     Suppression(

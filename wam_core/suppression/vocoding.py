@@ -49,7 +49,9 @@ def vocode_with_noise(
         vocoded[:, 0] = spectrum[:, 0]
         for band in _bands(sample.shape[-1], n_bands):
             envelope = _analytic(spectrum, band, sample.shape[-1]).abs()
-            oscillation = _analytic(carrier, band, sample.shape[-1]).real
+            in_band = torch.zeros_like(carrier)
+            in_band[band] = carrier[band]
+            oscillation = torch.fft.irfft(in_band, n=sample.shape[-1])
             # The product reaches beyond the band; what does is removed.
             product = torch.fft.rfft(envelope * oscillation)[:, band]
             vocoded[:, band] = product * _gain(spectrum[:, band], product)
