@@ -34,6 +34,7 @@ from tasks.config import AuditConfig
 from tasks.datasets import Manifest
 from tasks.errors import ConfigError
 from tasks.explain import predict
+from tasks.texture import Votes
 from tasks.variables import MeansOfSamples, Variable
 from wam_core.agreement import crossing, rank_correlation
 from wam_core.basis import Band, CoefficientLayout
@@ -76,6 +77,8 @@ class BandRemoval(Analysis):
         "texture/t_pass": ("fraction", "none"),
         "shapley/value": ("fraction", "none"),
         "shapley/standard_deviation": ("fraction", "none"),
+        "shapley/fine_share": ("fraction", "none"),
+        "shapley/scale_centroid": ("octaves", "none"),
         "shapley/negative_share": ("fraction", "lower"),
         "shapley/harmful_share": ("fraction", "lower"),
         "shapley/interaction": ("fraction", "none"),
@@ -127,7 +130,12 @@ class BandRemoval(Analysis):
             metrics += _pass_metrics(self.config, means)
         if self.settings.shapley:
             metrics += _spreads(means)
+            metrics += _scales_of_values(self.config, means)
         return metrics + _correlations_of_means(means)
+
+    def votes(self, tables: ShardTables) -> Votes:
+        """Right answers of fine levels against coarse ones; what fine levels are worth."""
+        return _Game.of(self.config, tables).votes()
 
     def sentences(self, metrics: Sequence[Mapping[str, Any]], element: str) -> list[str]:
         """Whether the attributed profile is what the model uses, and what it uses."""
@@ -319,6 +327,20 @@ class _Game:
             found[Variable.of("shapley/interaction", **labels)] = interactions[:, column]
         return found
 
+    def votes(self) -> Votes:
+        settings: BandRemovalConfig = self.config.analyses.band_removal
+        votes: Votes = {}
+        if settings.pass_curves or settings.shapley:
+            high = [finest(level) for level in range(1, self.n_players)]
+            low = [full(self.n_players) & ~coalition for coalition in high]
+            fine, coarse = self.correct[:, high].mean(1), self.correct[:, low].mean(1)
+            votes["t_pass"] = (fine, fine + coarse)
+        if settings.shapley:
+            positive = np.clip(self._values, 0, None)
+            fine_levels = self.config.analyses.reliance.fine_levels
+            votes["shapley/fine_share"] = (positive[:, :fine_levels].sum(1), positive.sum(1))
+        return votes
+
     def _agreement(self) -> Measures:
         """Rank correlation of each method's profile with what removing levels does, per sample."""
         causes = self._causes()
@@ -423,6 +445,34 @@ def _spreads(means: MeansOfSamples) -> Metrics:
         spread = variable.renamed("shapley/standard_deviation")
         metrics.append((spread, means.derive(both, deviation)))
     return metrics
+
+
+def _scales_of_values(config: AuditConfig, means: MeansOfSamples) -> Metrics:
+    """Fine share and scale centroid of the mean Shapley values, as of a profile.
+
+    Levels whose mean value is negative count as zero.
+    """
+    levels = [*range(1, config.basis.levels + 1), "approximation"]
+    variables = [Variable.of("shapley/value", level=level) for level in levels]
+    if any(variable not in means for variable in variables):
+        return []
+    octaves, fine_levels = np.arange(1, len(levels) + 1), config.analyses.reliance.fine_levels
+
+    def shares(values: FloatArray) -> FloatArray:
+        positive = np.clip(values, 0, None)
+        with np.errstate(invalid="ignore", divide="ignore"):
+            return np.asarray(positive / positive.sum(1, keepdims=True))
+
+    def centroid(values: FloatArray) -> FloatArray:
+        return np.asarray((shares(values) * octaves).sum(1))
+
+    def fine_share(values: FloatArray) -> FloatArray:
+        return np.asarray(shares(values)[:, :fine_levels].sum(1))
+
+    return [
+        (Variable.of("shapley/scale_centroid"), means.derive(variables, centroid)),
+        (Variable.of("shapley/fine_share"), means.derive(variables, fine_share)),
+    ]
 
 
 def _correlations_of_means(means: MeansOfSamples) -> Metrics:

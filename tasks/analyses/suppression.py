@@ -13,6 +13,7 @@ from functools import cached_property
 from typing import Any, ClassVar, cast
 
 import numpy as np
+import pandas as pd
 
 from tasks.analyses.contract import (
     Analysis,
@@ -31,6 +32,7 @@ from tasks.errors import ConfigError
 from tasks.explain import predict
 from tasks.models import resolve_preprocessing
 from tasks.sentences import find_metric, with_interval
+from tasks.texture import Votes
 from tasks.variables import MeansOfSamples, Variable
 from wam_core.basis import CoefficientLayout
 from wam_core.intervals import FloatArray
@@ -43,6 +45,10 @@ LOSS = "texture/relative_loss"
 
 _CLEAN_OF_THE_SAME = "suppression/clean"
 """Whether the clean sample is classified correctly, of the samples that a suppression has."""
+
+_ARRANGEMENT = frozenset({"global shape", "temporal order"})
+_TEXTURE = frozenset({"texture", "fine structure"})
+"""Cues that stand for coarse and fine structure where indices of texture reliance are compared."""
 
 
 @dataclass(frozen=True)
@@ -169,6 +175,19 @@ class CueSuppression(Analysis):
             )
             for variable in means.named(ACCURACY)
         ]
+
+    def votes(self, tables: ShardTables) -> Votes:
+        """Right answers without the arrangement, against right answers without the texture."""
+        table = tables["suppression"]
+        correct = table["correct"].astype("Float64").groupby([table["cue"], table["sample_index"]])
+        by_cue = correct.mean().groupby(level="cue")
+
+        def without(cues: frozenset[str]) -> FloatArray:
+            means = [rows.droplevel("cue") for cue, rows in by_cue if cue in cues]
+            return tables.aligned(pd.concat(means) if means else pd.Series(dtype="Float64"))
+
+        fine, coarse = without(_ARRANGEMENT), without(_TEXTURE)
+        return {"suppression": (fine, fine + coarse)}
 
     def sentences(self, metrics: Sequence[Mapping[str, Any]], element: str) -> list[str]:
         """What each cue is worth, by its first suppression at its greatest strength."""

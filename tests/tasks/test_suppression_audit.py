@@ -10,6 +10,8 @@ import pytest
 import torch
 
 from tasks.aggregate import summarise
+from tasks.analyses import ShardTables
+from tasks.analyses.suppression import CueSuppression
 from tasks.config_files import validate_config
 from tasks.datasets import SampleReader
 from tasks.errors import ConfigError
@@ -300,3 +302,18 @@ def test_suppressions_that_cannot_be_made_are_refused_at_once(cue_config, suppre
     config = cue_config(coloured(3), "mean_colour", suppressions=suppressions)
     with pytest.raises(ConfigError, match=message):
         _ = AuditSession(config).manifest
+
+
+def test_the_index_weighs_answers_without_arrangement_against_those_without_texture(cue_config):
+    config = cue_config(coloured(3), "mean_colour")
+    rows = [
+        (0, "global shape", True), (0, "global shape", False), (0, "texture", True),
+        (1, "texture", False), (1, "global shape", True), (1, "colour", True),
+        (2, "colour", True),
+    ]  # fmt: skip
+    table = pd.DataFrame(rows, columns=["sample_index", "cue", "correct"]).convert_dtypes()
+    for part in (table, table[:0]):
+        tables = ShardTables(pd.RangeIndex(3), {"suppression": part})
+        ((fine, everything),) = CueSuppression(config).votes(tables).values()
+        expected = [[0.5, 1, np.nan], [1.5, 1, np.nan]] if len(part) else [[np.nan] * 3] * 2
+        np.testing.assert_array_equal([fine, everything], expected)
