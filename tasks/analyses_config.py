@@ -84,7 +84,7 @@ class SuppressionConfig(Frozen):
 
     enabled: bool = Field(False, description="Pass samples again with one cue suppressed.")
     samples: PositiveInt | None = Field(
-        200, description="Samples that are taken, with every class in its share; null for all."
+        200, description="Samples taken, the same share of every class; null: all."
     )
     suppressions: dict[str, tuple[float, ...]] = Field(
         default_factory=dict,
