@@ -84,6 +84,20 @@ class BandRemovalConfig(Frozen):
         return self
 
 
+class SuppressionConfig(Frozen):
+    """Which cues the model needs: one is suppressed at a time, and the others are kept."""
+
+    enabled: bool = Field(False, description="Pass samples again with one cue suppressed.")
+    samples: PositiveInt | None = Field(
+        200, description="Samples taken, the same share of every class; null: all."
+    )
+    suppressions: dict[str, tuple[float, ...]] = Field(
+        default_factory=dict,
+        description="Strengths by suppression, such as patch_shuffle: [4, 8]; an empty list stands "
+        "for all of its strengths. Without any, the usual ones for the model's input.",
+    )
+
+
 class AnalysesConfig(Frozen):
     """What is computed beside and from the attributions."""
 
@@ -91,4 +105,5 @@ class AnalysesConfig(Frozen):
     intervals: IntervalConfig = IntervalConfig()
     separation: SeparationConfig = SeparationConfig()
     band_removal: BandRemovalConfig = BandRemovalConfig()
+    suppression: SuppressionConfig = SuppressionConfig()
     gallery_size: NonNegativeInt = Field(12, description="Samples pictured in the report.")

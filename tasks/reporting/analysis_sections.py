@@ -12,6 +12,7 @@ from tasks.reporting.band_removal import band_removal_section
 from tasks.reporting.environment import environment
 from tasks.reporting.metric_table import MetricTable
 from tasks.reporting.separation import mixture_sections
+from tasks.reporting.suppression import suppression_table
 
 
 @dataclass(frozen=True)
@@ -67,7 +68,15 @@ def _mixtures(context: SectionContext) -> AnalysisSection | None:
     return _rendered(context, "mixtures", "Mixtures", "separation.html.j2", mixtures=mixtures)
 
 
+def _suppression(context: SectionContext) -> AnalysisSection | None:
+    table = suppression_table(context.table)
+    if table is None:
+        return None
+    return _rendered(context, "suppression", "Cues", "suppression.html.j2", table=table)
+
+
 _SECTIONS: tuple[Callable[[SectionContext], AnalysisSection | None], ...] = (
     _band_removal,
+    _suppression,
     _mixtures,
 )

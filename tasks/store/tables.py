@@ -28,7 +28,6 @@ _PROFILE = [
     ("mean_share", pa.float64()),
     ("relative_share", pa.float64()),
 ]
-
 SCHEMAS: dict[str, pa.Schema] = {
     "samples": pa.schema(
         [
@@ -103,6 +102,15 @@ SCHEMAS: dict[str, pa.Schema] = {
             ("level", pa.string()),
             ("filters", pa.string()),
             ("kind", pa.string()),
+            *_VERDICT,
+        ]
+    ),
+    "suppression": pa.schema(
+        [
+            *_ADDRESS,
+            ("cue", pa.string()),
+            ("suppression", pa.string()),
+            ("strength", pa.float64()),
             *_VERDICT,
         ]
     ),
