@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from tasks.analyses.band_removal import BandRemoval
 from tasks.analyses.contract import Analysis
 from tasks.analyses.separation import Separation
 from tasks.config import AuditConfig
 
-ANALYSES: tuple[type[Analysis], ...] = (Separation,)
+ANALYSES: tuple[type[Analysis], ...] = (BandRemoval, Separation)
 
 
 def enabled_analyses(config: AuditConfig) -> list[Analysis]:

@@ -31,6 +31,9 @@ Row = dict[str, object]
 Measures = dict[Variable, FloatArray]
 """One number per sample of a shard and variable; NaN where a sample has none."""
 
+Metrics = list[tuple[Variable, Interval]]
+"""Metrics with their intervals."""
+
 
 @dataclass(frozen=True)
 class Passes:
@@ -112,6 +115,7 @@ class Batch:
         target = int(self.targets[place])
         return {
             "probability_target": float(prediction.probabilities[where, target]),
+            "predicted": predicted,
             "correct": None if label is None else predicted == label,
             "kept": predicted == int(self.prediction.predicted[place]),
         }
@@ -221,10 +225,14 @@ class Analysis(ABC):
     def measure(self, tables: ShardTables) -> Measures:
         """Numbers per sample of a shard, whose means are metrics or feed `conclude`."""
 
-    def conclude(self, means: MeansOfSamples) -> list[tuple[Variable, Interval]]:
+    def conclude(self, means: MeansOfSamples) -> Metrics:
         """Metrics that are functions of means."""
         return []
 
-    def sentences(self, metrics: Sequence[Mapping[str, Any]]) -> list[str]:
-        """Sentences for the headline, from the metrics of the summary."""
+    def sentences(self, metrics: Sequence[Mapping[str, Any]], element: str) -> list[str]:
+        """Sentences for the headline, from the metrics of the summary.
+
+        Args:
+            element: What a signal is sampled in: samples, pixels or voxels.
+        """
         return []
