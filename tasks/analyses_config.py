@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
 from typing import Literal
 
 from pydantic import Field, NonNegativeInt, PositiveFloat, PositiveInt, model_validator
@@ -79,6 +80,29 @@ class BandRemovalConfig(Frozen):
         return self
 
 
+class CriticalBandsConfig(Frozen):
+    """How much noise in each level the model stands."""
+
+    enabled: bool = Field(
+        False, description="Put noise into one level at a time and classify again."
+    )
+    samples: PositiveInt | None = Field(
+        200, description="Samples taken, the same share of every class; null: all."
+    )
+    noise_levels: tuple[PositiveFloat, ...] = Field(
+        (0.01, 0.03, 0.1, 0.3, 1.0),
+        min_length=2,
+        description="Root mean square of the noise over each sample's range, increasing; thresholds "
+        "are interpolated in its logarithm.",
+    )
+
+    @model_validator(mode="after")
+    def _increasing(self) -> CriticalBandsConfig:
+        if any(second <= first for first, second in pairwise(self.noise_levels)):
+            raise ValueError(f"noise_levels must increase; got {list(self.noise_levels)}")
+        return self
+
+
 class AnalysesConfig(Frozen):
     """What is computed beside and from the attributions."""
 
@@ -86,4 +110,5 @@ class AnalysesConfig(Frozen):
     intervals: IntervalConfig = IntervalConfig()
     separation: SeparationConfig = SeparationConfig()
     band_removal: BandRemovalConfig = BandRemovalConfig()
+    critical_bands: CriticalBandsConfig = CriticalBandsConfig()
     gallery_size: NonNegativeInt = Field(12, description="Samples pictured in the report.")

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from tasks.analyses.band_removal import BandRemoval
 from tasks.analyses.contract import Analysis
+from tasks.analyses.critical_bands import CriticalBands
 from tasks.analyses.separation import Separation
 from tasks.config import AuditConfig
 
-ANALYSES: tuple[type[Analysis], ...] = (BandRemoval, Separation)
+ANALYSES: tuple[type[Analysis], ...] = (BandRemoval, CriticalBands, Separation)
 
 
 def enabled_analyses(config: AuditConfig) -> list[Analysis]:
