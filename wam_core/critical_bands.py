@@ -4,9 +4,10 @@ Noise of one strength is put into the coefficients of one level at a time; the w
 costs a model half of its accuracy says how much it depends on that octave. A Gaussian over octaves,
 fitted to the sensitivities (one over these thresholds), has the centre and the width of the channel
 through which the model sees: Subramanian, Sizikova, Majaj and Pelli, "Spatial-frequency channels,
-shape bias, and adversarial robustness", NeurIPS 2023, after Solomon and Pelli (1994). Theirs is
-an octave pyramid of grey images of low contrast and a sensitivity counted in steps of noise; here it
-is the wavelet transform of the audit, the signal as it is, and the threshold itself.
+shape bias, and adversarial robustness", NeurIPS 2023, after Solomon and Pelli (1994). Theirs are
+the octaves of a pyramid of grey images of low contrast, and sensitivity counted in steps of noise;
+here they are the levels of the audit's wavelet transform of the signal as it is, and the threshold
+itself.
 """
 
 from __future__ import annotations

@@ -60,6 +60,11 @@ def criterion(clean: float, chance: float) -> Criterion:
     return lost
 
 
+def is_half(at: float, clean: float) -> bool:
+    """Whether a threshold lies at half of the accuracy without noise, not halfway to chance."""
+    return abs(at - clean / 2) < 1e-9
+
+
 def level_names(n_levels: int) -> tuple[str, ...]:
     """Names of the levels of a basis, finest first, the approximation last."""
     return (*(str(level) for level in range(1, n_levels + 1)), APPROXIMATION)
@@ -98,9 +103,7 @@ class Masking:
         return bool(self.noises[0] < self.thresholds[place] < self.noises[-1])
 
 
-def masking(
-    accuracy: Mapping[tuple[str, float], float], lost_at: float, n_levels: int
-) -> Masking:
+def masking(accuracy: Mapping[tuple[str, float], float], lost_at: float, n_levels: int) -> Masking:
     """What mean accuracies say.
 
     The channel is fitted to one over the thresholds of the levels of detail; the approximation is

@@ -16,6 +16,7 @@ from tasks.analyses.masking import (
     THRESHOLD,
     WIDTH,
     Masking,
+    is_half,
     listed_levels,
     masking,
 )
@@ -47,11 +48,6 @@ def masking_sentences(config: AuditConfig, metrics: Metrics, element: str) -> li
         _of_thresholds(config, metrics, found, f"{lost} (n = {clean['n']})", element),
         _of_channel(metrics, found, element),
     ]
-
-
-def is_half(at: float, clean: float) -> bool:
-    """Whether a threshold lies at half of the accuracy without noise, not halfway to chance."""
-    return abs(at - clean / 2) < 1e-9
 
 
 def _of_thresholds(

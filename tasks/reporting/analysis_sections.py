@@ -9,6 +9,7 @@ from typing import Any
 from markupsafe import Markup
 
 from tasks.reporting.band_removal import band_removal_section
+from tasks.reporting.critical_bands import critical_bands_section
 from tasks.reporting.environment import environment
 from tasks.reporting.metric_table import MetricTable
 from tasks.reporting.separation import mixture_sections
@@ -60,6 +61,13 @@ def _band_removal(context: SectionContext) -> AnalysisSection | None:
     return _rendered(context, "bands", "Levels removed", "band_removal.html.j2", section=section)
 
 
+def _critical_bands(context: SectionContext) -> AnalysisSection | None:
+    section = critical_bands_section(context.table, context.bands)
+    if section is None:
+        return None
+    return _rendered(context, "noise", "Noise in levels", "critical_bands.html.j2", section=section)
+
+
 def _mixtures(context: SectionContext) -> AnalysisSection | None:
     mixtures = mixture_sections(context.table, context.examples.get("separation", ()))
     if not mixtures:
@@ -69,5 +77,6 @@ def _mixtures(context: SectionContext) -> AnalysisSection | None:
 
 _SECTIONS: tuple[Callable[[SectionContext], AnalysisSection | None], ...] = (
     _band_removal,
+    _critical_bands,
     _mixtures,
 )

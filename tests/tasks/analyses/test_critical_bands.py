@@ -1,7 +1,6 @@
 """Noise in single levels, before models whose level is known."""
 
 import json
-from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -11,7 +10,6 @@ from tasks.aggregate import summarise
 from tasks.analyses.masking import masking
 from tasks.errors import ConfigError
 from tasks.planning import plan_audit
-from tasks.publish import write_results
 from tasks.session import AuditSession
 from tasks.store import AuditFolder
 
@@ -76,9 +74,7 @@ def metric(metrics, name, **labels):
     return metrics[f"critical_band/{name}", tuple(sorted(labels.items()))]
 
 
-def test_a_model_that_sees_one_octave_has_its_threshold_and_centre_there(
-    planted, summary_of
-):
+def test_a_model_that_sees_one_octave_has_its_threshold_and_centre_there(planted, summary_of):
     pictures, labels = grey_and_loud()
     config = planted(
         model={"level": 3, "levels": 5, "threshold": 0.0025},
@@ -114,9 +110,7 @@ def test_a_model_that_sees_one_octave_has_its_threshold_and_centre_there(
 
 
 @pytest.mark.parametrize(("centre", "deviation"), [(2.5, 1.0), (3.2, 0.7)])
-def test_a_planted_channel_is_found_with_its_width(
-    planted, summary_of, centre, deviation
-):
+def test_a_planted_channel_is_found_with_its_width(planted, summary_of, centre, deviation):
     config = planted(
         factory="channelled",
         model={"centre": centre, "deviation": deviation},
@@ -172,9 +166,7 @@ def test_thresholds_and_channel_follow_from_mean_accuracies():
     assert 1.5 < found.fit.width[0] < 3
 
 
-def test_what_it_costs_is_planned_and_a_sample_ignores_its_neighbours(
-    planted, compute_all, stored
-):
+def test_what_it_costs_is_planned_and_a_sample_ignores_its_neighbours(planted, compute_all, stored):
     pictures, labels = grey_and_loud(6)
     tables = []
     for shard_size, max_batch in ((6, 8), (2, 1)):
