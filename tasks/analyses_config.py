@@ -92,8 +92,8 @@ class CriticalBandsConfig(Frozen):
     noise_levels: tuple[PositiveFloat, ...] = Field(
         (0.01, 0.03, 0.1, 0.3, 1.0),
         min_length=2,
-        description="Root mean square of the noise over each sample's range, increasing; thresholds "
-        "are interpolated in its logarithm.",
+        description="Root mean square of the noise over each sample's range, increasing; "
+        "thresholds are interpolated in its logarithm.",
     )
 
     @model_validator(mode="after")
@@ -101,6 +101,29 @@ class CriticalBandsConfig(Frozen):
         if any(second <= first for first, second in pairwise(self.noise_levels)):
             raise ValueError(f"noise_levels must increase; got {list(self.noise_levels)}")
         return self
+
+
+class ShortcutsConfig(Frozen):
+    """Classes that few levels alone decide; read from the coalitions of band_removal."""
+
+    enabled: bool = Field(
+        False, description="Needs band_removal with shapley, and attribution.target: label."
+    )
+    dominant_share: Fraction = Field(
+        0.25,
+        description="A level dominates a class if the class's loss rises without it by this part "
+        "of what it rises without the most important one, or more.",
+    )
+    most_levels: PositiveInt = Field(2, description="Most levels that dominate a class.")
+    true_positive_rate: Fraction = Field(
+        0.6, description="Least share of the class still recognised by its dominant levels alone."
+    )
+    false_positive_rate: Fraction = Field(
+        0.3,
+        description="Least share of the other classes taken for it by the same levels; at least "
+        "one over the number of classes.",
+    )
+    minimum_n: PositiveInt = Field(20, description="Samples of a class below which none is judged.")
 
 
 class AnalysesConfig(Frozen):
@@ -111,4 +134,5 @@ class AnalysesConfig(Frozen):
     separation: SeparationConfig = SeparationConfig()
     band_removal: BandRemovalConfig = BandRemovalConfig()
     critical_bands: CriticalBandsConfig = CriticalBandsConfig()
+    shortcuts: ShortcutsConfig = ShortcutsConfig()
     gallery_size: NonNegativeInt = Field(12, description="Samples pictured in the report.")

@@ -170,10 +170,16 @@ class ChannelFit:
 
     @property
     def end(self) -> str:
-        """`finest` or `coarsest` where the first row's sensitivity rises to that end; else ""."""
-        if self.centre[0] <= 0.5 + _EDGE:
+        """`finest` or `coarsest` where the first row's peak has no level beyond it; else ""."""
+        if self.centre[0] <= 1:
             return "finest"
-        return "coarsest" if self.centre[0] >= self.n_levels + 0.5 - _EDGE else ""
+        return "coarsest" if self.centre[0] >= self.n_levels else ""
+
+    @property
+    def has_flank(self) -> bool:
+        """Whether the first row falls to half of its peak within the octaves of the levels."""
+        nearest = max(self.centre[0] - 0.5, self.n_levels + 0.5 - self.centre[0])
+        return bool(self.width[0] / 2 <= nearest)
 
 
 def fit_channel(sensitivity: Float[np.ndarray, "row level"]) -> ChannelFit:

@@ -6,9 +6,10 @@ from tasks.analyses.band_removal import BandRemoval
 from tasks.analyses.contract import Analysis
 from tasks.analyses.critical_bands import CriticalBands
 from tasks.analyses.separation import Separation
+from tasks.analyses.shortcuts import Shortcuts
 from tasks.config import AuditConfig
 
-ANALYSES: tuple[type[Analysis], ...] = (BandRemoval, CriticalBands, Separation)
+ANALYSES: tuple[type[Analysis], ...] = (BandRemoval, CriticalBands, Shortcuts, Separation)
 
 
 def enabled_analyses(config: AuditConfig) -> list[Analysis]:

@@ -144,13 +144,15 @@ def _why_no_centre(found: Masking) -> str:
     if found.fit.end:
         return (
             f"sensitivity rises up to the {found.fit.end} level of detail, and its peak may lie "
-            "beyond"
+            "beyond it"
         )
     return ""
 
 
 def _why_no_width(found: Masking) -> str:
     within = [place for place in range(len(found.level_names) - 1) if found.is_within(place)]
+    if found.fit is not None and not found.fit.has_flank:
+        return "sensitivity does not fall to half of its peak within the levels of detail"
     if len(within) == 1 or (found.fit is not None and found.fit.is_narrowest):
         return "narrower than levels an octave apart can tell"
     return ""

@@ -58,6 +58,23 @@ class Channelled(nn.Module):
         return torch.stack([-margin, margin], 1)
 
 
+class Eager(nn.Module):
+    """Class 1 and 2 where the left or the right half is lighter; class 0 where there is anything
+    fine and neither half is much lighter: fine structure alone decides for class 0."""
+
+    def forward(self, x):
+        coarse = nn.functional.avg_pool2d(x, 2).repeat_interleave(2, 2).repeat_interleave(2, 3)
+        grain = (x - coarse).square().flatten(1).mean(1)
+        half = x.shape[-1] // 2
+        tilt = (x[..., :half] - x[..., half:]).flatten(1).mean(1)
+        grey = torch.full_like(tilt, 5.0)  # a fourth class, which nothing speaks for
+        return torch.stack([4 * (grain / 1e-3).log1p(), 60 * tilt, -60 * tilt, grey], 1)
+
+
+def eager():
+    return Eager()
+
+
 def channelled(centre=2.5, deviation=1.0, levels=5, wavelet="haar", threshold=0.0025):
     return Channelled(centre, deviation, levels, wavelet, threshold)
 

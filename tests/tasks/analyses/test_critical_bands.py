@@ -130,7 +130,7 @@ def curves(thresholds, noises=NOISES):
     """Accuracies that fall from 0.9 to 0.1 at each level's threshold, which may lie beyond."""
     logs = np.log(noises)
     return {
-        (level, noise): 0.5 - 0.4 * np.tanh(np.log(noise / threshold) / 0.1)
+        (level, noise): 0.5 - 0.4 * np.tanh(np.log(noise / threshold) / 0.5)
         for level, threshold in thresholds.items()
         for noise in np.exp(logs)
     }
@@ -156,6 +156,12 @@ def test_a_channel_that_the_data_do_not_show_is_not_identified(thresholds, reaso
     found = masking(curves(by_level(*thresholds)), 0.5, len(thresholds) - 1)
     assert reason in found.no_centre
     assert found.no_width == found.no_centre
+
+
+def test_a_width_that_the_levels_do_not_span_is_not_stated():
+    found = masking(curves(by_level(0.118, 0.104, 0.1, 0.104, 0.118, 0.1)), 0.5, 5)
+    assert found.no_centre == ""
+    assert "does not fall to half of its peak within the levels of detail" in found.no_width
 
 
 def test_thresholds_and_channel_follow_from_mean_accuracies():
