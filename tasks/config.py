@@ -358,8 +358,8 @@ class AuditConfig(Frozen):
         if not (removal.enabled and removal.shapley):
             raise ValueError(
                 "analyses.shortcuts reads what the model does with every coalition of levels; set "
-                "analyses.band_removal.enabled and analyses.band_removal.shapley to true, or switch "
-                "analyses.shortcuts off"
+                "analyses.band_removal.enabled and analyses.band_removal.shapley to true, or "
+                "switch analyses.shortcuts off"
             )
         if self.attribution.target != "label":
             raise ValueError(

@@ -2,9 +2,9 @@
 
 For every class the levels are found without which its loss rises most. If those levels alone still
 let the model recognise the class, and also make it take samples of other classes for it, then the
-class is decided by that set of levels. Nothing is passed through the model for it: all that is asked
-is in the coalitions of `band_removal`. The energy of the classes' samples at every level, compared
-class by class, says whether the data invite a shortcut.
+class is decided by that set of levels. Nothing is passed through the model for it: all that is
+asked is in the coalitions of `band_removal`. The energy of the classes' samples at every level,
+compared class by class, says whether the data invite a shortcut.
 """
 
 from __future__ import annotations

@@ -13,6 +13,7 @@ from tasks.reporting.critical_bands import critical_bands_section
 from tasks.reporting.environment import environment
 from tasks.reporting.metric_table import MetricTable
 from tasks.reporting.separation import mixture_sections
+from tasks.reporting.shortcuts import shortcuts_section
 
 
 @dataclass(frozen=True)
@@ -23,12 +24,14 @@ class SectionContext:
         bands: Frequencies of each level, in words.
         confidence: Of the intervals, such as "95 %".
         examples: What analyses kept of single samples, by section of the configuration.
+        settings: The section `analyses` of the audit's configuration.
     """
 
     table: MetricTable
     bands: Mapping[str, str]
     confidence: str
     examples: Mapping[str, Any]
+    settings: Mapping[str, Any]
 
 
 @dataclass(frozen=True)
@@ -68,6 +71,13 @@ def _critical_bands(context: SectionContext) -> AnalysisSection | None:
     return _rendered(context, "noise", "Noise in levels", "critical_bands.html.j2", section=section)
 
 
+def _shortcuts(context: SectionContext) -> AnalysisSection | None:
+    section = shortcuts_section(context.table, context.settings.get("shortcuts"))
+    if section is None:
+        return None
+    return _rendered(context, "shortcuts", "Shortcuts", "shortcuts.html.j2", section=section)
+
+
 def _mixtures(context: SectionContext) -> AnalysisSection | None:
     mixtures = mixture_sections(context.table, context.examples.get("separation", ()))
     if not mixtures:
@@ -78,5 +88,6 @@ def _mixtures(context: SectionContext) -> AnalysisSection | None:
 _SECTIONS: tuple[Callable[[SectionContext], AnalysisSection | None], ...] = (
     _band_removal,
     _critical_bands,
+    _shortcuts,
     _mixtures,
 )

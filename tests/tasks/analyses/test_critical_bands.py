@@ -10,6 +10,7 @@ from tasks.aggregate import summarise
 from tasks.analyses.masking import masking
 from tasks.errors import ConfigError
 from tasks.planning import plan_audit
+from tasks.publish import write_results
 from tasks.session import AuditSession
 from tasks.store import AuditFolder
 
@@ -170,6 +171,27 @@ def test_thresholds_and_channel_follow_from_mean_accuracies():
     assert found.no_centre == found.no_width == ""
     assert found.fit.centre[0] == pytest.approx(3, abs=0.1)
     assert 1.5 < found.fit.width[0] < 3
+
+
+def test_the_report_draws_thresholds_and_channel(planted, compute_all):
+    config = planted(
+        factory="channelled", basis={"levels": 5}, analyses=masked(noise_levels=[0.03, 0.1, 0.3])
+    )
+    folder = AuditFolder(str(compute_all(config)))
+    outcome = write_results(folder)
+    page = folder.read_bytes("report.html").decode()
+    section = page[page.index('<h2 id="noise">') : page.index("</section>", page.index('"noise"'))]
+    assert 'class="fit"' in section
+    assert section.count('<circle class="point') == 6
+    assert "frequency (cycles/pixel)" in section
+    assert ">0.25–0.5</text>" in section
+    (threshold,) = [
+        entry
+        for entry in outcome.summary["metrics"]
+        if entry["name"] == "critical_band/threshold" and entry["labels"] == {"level": 2}
+    ]
+    assert f"{100 * threshold['estimate']:.1f}" in section
+    assert "above 30" in section  # the approximation is not seen at all
 
 
 def test_what_it_costs_is_planned_and_a_sample_ignores_its_neighbours(planted, compute_all, stored):

@@ -8,6 +8,7 @@ from tasks.analyses.shortcut_verdicts import ClassRates, judge_class
 from tasks.analyses_config import ShortcutsConfig
 from tasks.errors import ConfigError
 from tasks.planning import plan_audit
+from tasks.publish import write_results
 from tasks.session import AuditSession
 from tasks.store import AuditFolder
 
@@ -98,6 +99,25 @@ def test_the_class_that_grain_decides_is_listed_and_no_other(summary_of):
     assert {metric(metrics, "class_contrast", name, level=1)["estimate"] for name in "12"} <= {
         -1.0, -0.5, 0.0,
     }  # fmt: skip
+
+
+def test_the_report_lists_the_class_with_its_level(planted_config, compute_all):
+    pictures, labels = grainy_and_tilted(per_class=8)
+    config = planted_config(
+        pictures, labels, factory="eager", analyses=searched(minimum_n=8),
+        attribution=GRADIENT_ONLY, execution={"max_batch": 60}, store={"shard_size": 60},
+    )  # fmt: skip
+    folder = AuditFolder(str(compute_all(config)))
+    write_results(folder)
+    page = folder.read_bytes("report.html").decode()
+    assert page.count('<a href="#shortcuts">') == 1
+    section = page[page.index('<h2 id="shortcuts">') :]
+    assert section.count("decided by these levels") == 1
+    first = section[section.index("<tbody>") : section.index("</tr>", section.index("<tbody>"))]
+    assert "<bdi>0</bdi>" in first
+    assert "decided by these levels" in first
+    assert "<td>1</td>" in first
+    assert "+1.00" in section  # more fine energy than every other class
 
 
 def test_numbers_do_not_depend_on_shards_and_cost_no_pass(summary_of, planted_config):
