@@ -373,6 +373,25 @@ class AuditConfig(Frozen):
             )
         return self
 
+    @model_validator(mode="after")
+    def _has_coalitions(self) -> AuditConfig:
+        analyses = self.analyses
+        if not analyses.shortcuts.enabled:
+            return self
+        removal = analyses.band_removal
+        if not (removal.enabled and removal.shapley):
+            raise ValueError(
+                "analyses.shortcuts reads what the model does with every coalition of levels; set "
+                "analyses.band_removal.enabled and analyses.band_removal.shapley to true, or "
+                "switch analyses.shortcuts off"
+            )
+        if self.attribution.target != "label":
+            raise ValueError(
+                "analyses.shortcuts needs the probability of each sample's labelled class, but "
+                f"attribution.target is {self.attribution.target}; set it to label"
+            )
+        return self
+
     def with_passes(self, n_passes: int) -> AuditConfig:
         """The same audit with exactly this number of draws and steps."""
         attribution = self.attribution

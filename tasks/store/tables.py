@@ -114,6 +114,9 @@ SCHEMAS: dict[str, pa.Schema] = {
             *_VERDICT,
         ]
     ),
+    "critical_bands": pa.schema(
+        [*_ADDRESS, ("level", pa.string()), ("noise", pa.float64()), *_VERDICT]
+    ),
 }
 """Columns and types of every table; docs/architecture.md says what they mean."""
 
