@@ -28,8 +28,16 @@ _SIZES = {1: ((2048,), 4), 2: ((128, 128), 3), 3: ((32, 32, 32), 2)}
 """Space and levels; in three dimensions sym8 does not fit twice, db4 does."""
 
 
-def planted_octaves(dimension: int, wavelet: str, repeats: int = 4) -> Experiment:
-    """One class per level, one per orientation of level 1 or 2, and one for the approximation."""
+def planted_octaves(
+    dimension: int, wavelet: str, *, windowed: bool = True, repeats: int = 4
+) -> Experiment:
+    """One class per level, one per orientation of a level, and one for the approximation.
+
+    Args:
+        windowed: The scores see less and less of the signal towards its borders. Without it the
+            gradient ends there as a step, and statistics have to leave the border out; what is
+            left of a level is then known per coefficient only.
+    """
     space, levels = _SIZES[dimension]
     masks = _planted(space, levels)
     n_classes = len(masks)
@@ -37,7 +45,7 @@ def planted_octaves(dimension: int, wavelet: str, repeats: int = 4) -> Experimen
     rng = np.random.default_rng(71 + dimension)
     signals = np.clip(0.5 + 0.1 * rng.standard_normal((len(labels), *space)), 0, 1)
     responses = band_responses(space, wavelet, levels)
-    window = hann_window(space)
+    window = hann_window(space) if windowed else np.ones(space)
     truths: list[Truth] = []
     for label, (planted, mask) in enumerate(masks.items()):
         powers = np.stack(
@@ -51,13 +59,16 @@ def planted_octaves(dimension: int, wavelet: str, repeats: int = 4) -> Experimen
             band: math.sqrt(share * math.prod(space) / 2 ** (_scale(band[0], levels) * dimension))
             for band, share in energy.items()
         }
+        if not windowed:
+            truths += _expected_densities(label, energy, levels, dimension)
+            continue
         truths += _expected_bands("smoothgrad_squared", label, energy, _TRANSFER)
         truths += _expected_bands("gradient", label, magnitude, _GAUSSIAN)
         if wavelet == "sym8" and planted[0] != "approximation":
             which = {"method": "smoothgrad_squared", "class": label, "level": planted[0]}
             truths += [Truth("mean/levels/share", which, 0.7, NOTHING, "at_least")]
     return Experiment(
-        name=f"planted octaves, {wavelet}",
+        name=f"planted octaves, {wavelet}{'' if windowed else ', border excluded'}",
         signals=signals,
         labels=labels,
         model="spectral_energies",
@@ -71,6 +82,7 @@ def planted_octaves(dimension: int, wavelet: str, repeats: int = 4) -> Experimen
                 "smoothgrad": {"n_samples": 1, "first_draw_clean": True},
                 "integrated_gradients": {"enabled": False},
             },
+            "analyses": {"reliance": {"border": "include" if windowed else "exclude"}},
         },
     )
 
@@ -114,9 +126,33 @@ def _expected_bands(
     return truths
 
 
+def _expected_densities(
+    label: int, energy: dict[tuple[str, str], float], levels: int, dimension: int
+) -> list[Truth]:
+    """Importance per coefficient, which does not depend on how many a level has left."""
+    by_level: dict[str, float] = {}
+    for (level, _), value in energy.items():
+        by_level[level] = by_level.get(level, 0.0) + value
+    density = {}
+    for level, value in by_level.items():
+        octaves = 2.0 ** (_scale(level, levels) * dimension)
+        density[level] = value * octaves / (1 if level == "approximation" else 2**dimension - 1)
+    total = sum(density.values())
+    return [
+        Truth(
+            "mean/levels/mean_share",
+            {"method": "smoothgrad_squared", "class": label, "level": level},
+            value / total,
+            _INTERIOR,
+        )
+        for level, value in density.items()
+    ]
+
+
 def _scale(level: str, levels: int) -> int:
     return levels if level == "approximation" else int(level)
 
 
 _TRANSFER = Tolerance(0.025, "the transform keeps every second position of a few noises")
 _GAUSSIAN = Tolerance(0.05, "sampling error of a few noises, whose energy varies over the window")
+_INTERIOR = Tolerance(0.06, "sampling error of a few noises, in the few coarse places left inside")

@@ -43,9 +43,8 @@ def _builds(quick):
 
 
 def test_the_figure_shows_the_checks(quick, tmp_path):
-    for name in ("truth.png", "truth.svg"):
-        draw_validation(quick, tmp_path / name)
-        assert (tmp_path / name).stat().st_size > 10_000
+    draw_validation(quick, tmp_path / "truth.png")
+    assert (tmp_path / "truth.png").stat().st_size > 10_000
     with pytest.raises(ConfigError, match=r"expected a file that ends in \.png"):
         draw_validation(quick, tmp_path / "truth.txt")
 
@@ -119,8 +118,8 @@ def test_an_overconfident_error_is_noticed(monkeypatch):
     monkeypatch.setattr(
         explain, "share_standard_error", lambda *arguments: original(*arguments) / 2
     )
-    result = _run(suite_module.exact.noisy_energies(1))
-    assert _failed(result) == {"calibration/share_standard_error"}
+    result = _run(suite_module.exact.noisy_energies(1, copies=40))
+    assert "calibration/share_standard_error" in _failed(result)
 
 
 def test_shapley_values_of_the_wrong_sign_are_noticed(monkeypatch):
