@@ -22,7 +22,7 @@ import torch
 
 from tasks.config_files import load_config
 from tasks.explain import explain
-from tasks.planning import backward_passes_per_sample
+from tasks.planning import passes_per_sample
 from tasks.session import AuditSession
 from tasks.store import AuditFolder, CoefficientStore, Shard
 from tasks.store.coefficients import round_mantissa
@@ -48,7 +48,7 @@ def main() -> None:
             rounds.append(np.array([bare, full]))
     times = np.stack(rounds[1:])  # the first round warms up; axes (round, side, clock)
     ratios = times[:, 1] / times[:, 0]
-    n_passes = backward_passes_per_sample(session.config) * len(signal)
+    n_passes = passes_per_sample(session.config).backward * len(signal)
     print(f"{'':24}{'wall':>10}{'processor':>12}")
     for side, name in enumerate((f"bare, {n_passes} passes", "attribution stage")):
         wall, processor = np.median(times[:, side], axis=0)
@@ -81,7 +81,7 @@ def _bare_passes(session: AuditSession, signal: torch.Tensor, targets: torch.Ten
     config = session.config
     score = ClassScore(session.model.module, targets, head=session.model.head)
     for rows in torch.arange(len(signal)).split(config.execution.max_batch):
-        for _ in range(backward_passes_per_sample(config)):
+        for _ in range(passes_per_sample(config).backward):
             leaf = signal[rows].requires_grad_()
             torch.autograd.grad(score(leaf, rows).sum(), leaf)
 

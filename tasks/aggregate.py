@@ -17,14 +17,16 @@ import numpy as np
 import pandas as pd
 import pyarrow as pa
 
+from tasks.analyses import ANALYSES, enabled_analyses
 from tasks.config import AuditConfig
 from tasks.errors import StoreError
 from tasks.headline import write_headline
 from tasks.identity import AUDIT_FILE
-from tasks.shard_sums import CLASS_METRICS, ShardSums, Variable, merge_all, sum_partition
+from tasks.shard_sums import CLASS_METRICS, ShardSums, merge_all, sum_partition
 from tasks.store import AuditFolder, Receipt, Shard
 from tasks.store.receipts import total_statuses
 from tasks.store.tables import SCHEMAS, part_name
+from tasks.variables import Variable
 from wam_core.intervals import Interval, quantile_interval, wilson_interval
 
 Means = list[tuple[Variable, Interval]]
@@ -40,18 +42,11 @@ _UNITS = {
     "reliance/scale_centroid": ("octaves", "none"),
     "reliance/fine_share": ("fraction", "none"),
     "reliance/entropy": ("fraction", "none"),
-    "separation/si_sdr_target": ("dB", "higher"),
-    "separation/si_sdr_interference": ("dB", "lower"),
-    "separation/snr_target": ("dB", "higher"),
-    "separation/snr_interference": ("dB", "lower"),
-    "separation/probability_target": ("fraction", "higher"),
-    "separation/si_sdr_gain": ("dB", "higher"),
-    "separation/contrast_gain": ("dB", "higher"),
-    "separation/si_sdr_gain_over_magnitude": ("dB", "higher"),
-    "separation/si_sdr_gain_over_random": ("dB", "higher"),
     "attribution/completeness_gap": ("ratio", "lower"),
     "attribution/share_standard_error": ("fraction", "lower"),
-}
+} | {name: unit for analysis in ANALYSES for name, unit in analysis.units.items()}
+
+_PROPORTIONS = frozenset(name for analysis in ANALYSES for name in analysis.proportions)
 
 
 @dataclass(frozen=True)
@@ -81,6 +76,7 @@ def summarise(
     metrics = [
         *_accuracy_metrics(config, sums),
         *_mean_metrics(config, sums, by_class),
+        *_concluded_metrics(config, sums),
         *_completeness_metrics(config, folder, done),
     ]
     audit = folder.read_json(AUDIT_FILE)
@@ -122,14 +118,22 @@ def _sum_shards(config: AuditConfig, folder: AuditFolder, done: list[Shard]) -> 
     if not done:
         return ShardSums.empty()
     intervals = config.analyses.intervals
-    names = ["samples", "attributions", "levels"]
-    if config.analyses.separation.enabled:
-        names.append("separation")
-    partitions = [_lazy_table(folder, table, done).to_delayed() for table in names]
+    analyses = enabled_analyses(config)
+    names = [table for analysis in analyses for table in analysis.tables]
+    partitions = {
+        table: _lazy_table(folder, table, done).to_delayed()
+        for table in ("samples", "attributions", "levels", *names)
+    }
     sum_lazily = dask.delayed(sum_partition)
     sums = [
-        sum_lazily(*parts[:3], intervals.n_resamples, intervals.seed, *parts[3:])
-        for parts in zip(*partitions, strict=True)
+        sum_lazily(
+            *(partitions[table][place] for table in ("samples", "attributions", "levels")),
+            intervals.n_resamples,
+            intervals.seed,
+            analyses,
+            {table: partitions[table][place] for table in names},
+        )
+        for place in range(len(done))
     ]
     merge_lazily = dask.delayed(merge_all)
     while len(sums) > 1:
@@ -189,11 +193,37 @@ def _accuracy_metrics(config: AuditConfig, sums: ShardSums) -> list[dict[str, An
 
 
 def _mean_metrics(config: AuditConfig, sums: ShardSums, by_class: Means) -> list[dict[str, Any]]:
-    intervals = sums.means.intervals(config.analyses.intervals.confidence)
-    entries = [pair for pair in zip(sums.variables, intervals, strict=True) if pair[1].n]
+    intervals = _intervals(config, sums)
+    entries = [
+        (variable, interval)
+        for variable, interval in zip(sums.variables, intervals, strict=True)
+        if interval.n and variable.metric in _UNITS
+    ]
     # A class of one sample has no interval; its numbers stand in the tables.
     entries += [pair for pair in by_class if pair[1].n >= 2]
     return [metric(variable.metric, variable.labels(), interval) for variable, interval in entries]
+
+
+def _intervals(config: AuditConfig, sums: ShardSums) -> list[Interval]:
+    """Percentile intervals of means, Wilson's of proportions."""
+    confidence = config.analyses.intervals.confidence
+    intervals = sums.means.intervals(confidence)
+    for place, variable in enumerate(sums.variables):
+        if variable.metric in _PROPORTIONS:
+            successes, n = round(sums.means.sums[place]), round(sums.means.counts[place])
+            intervals[place] = wilson_interval(successes, n, confidence)
+    return intervals
+
+
+def _concluded_metrics(config: AuditConfig, sums: ShardSums) -> list[dict[str, Any]]:
+    """What the analyses make of several means."""
+    means = sums.means_of_samples(config.analyses.intervals.confidence)
+    return [
+        metric(variable.metric, variable.labels(), interval)
+        for analysis in enabled_analyses(config)
+        for variable, interval in analysis.conclude(means)
+        if interval.n
+    ]
 
 
 def _completeness_metrics(
@@ -244,9 +274,9 @@ def _per_class(config: AuditConfig, sums: ShardSums, by_class: Means) -> pd.Data
 def _class_means(config: AuditConfig, by_class: Means) -> dict[tuple[str, str], float | None]:
     method = primary_method(config)
     return {
-        (str(variable.subset_value), CLASS_METRICS[variable.metric]): interval.estimate
+        (variable.get("class"), CLASS_METRICS[variable.metric]): interval.estimate
         for variable, interval in by_class
-        if variable.metric in CLASS_METRICS and variable.method == method
+        if variable.metric in CLASS_METRICS and variable.get("method") == method
     }
 
 

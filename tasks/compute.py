@@ -12,20 +12,20 @@ import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
+from functools import partial
 from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
 
+from tasks.analyses import Batch
 from tasks.cancellation import StopCheck, stop_requested
 from tasks.datasets import LoadedSample
 from tasks.errors import IncompleteAuditError, ModelError
-from tasks.explain import Explanation, explain, halve_on_out_of_memory, predict
+from tasks.explain import Explanation, Prediction, explain, halve_on_out_of_memory, predict
 from tasks.rows import ShardRows
-from tasks.separation import Batch
 from tasks.session import AuditSession
-from tasks.sounds import FloatArray, audible, sound_file, wav_bytes
 from tasks.store import Receipt, Shard
 from tasks.store.coefficients import round_mantissa
 from tasks.store.receipts import stored_files, write_receipt
@@ -73,7 +73,7 @@ class _ShardComputation:
         self.watch = _Stopwatch()
         self.max_batch = session.config.execution.max_batch
         self.n_forward = self.n_backward = 0
-        self.sounds: dict[str, FloatArray] = {}
+        self.files: dict[str, bytes] = {}
         self.maps = {
             method: self._empty_maps()
             for method in session.config.attribution.methods
@@ -124,7 +124,7 @@ class _ShardComputation:
                 )
             self.n_forward += len(readable)
             self.rows.add_predictions(readable, prediction)
-            self._explain(readable, signal, _valid_lengths(loaded, signal))
+            self._explain(readable, signal, prediction, _valid_lengths(loaded, signal))
         except (ValueError, RuntimeError) as error:
             if isinstance(error, torch.OutOfMemoryError):
                 raise self._out_of_memory(error) from error
@@ -134,7 +134,13 @@ class _ShardComputation:
                 f"{ids}: {error}"
             ) from error
 
-    def _explain(self, readable: list[int], signal: Tensor, n_valid: Tensor | None) -> None:
+    def _explain(
+        self,
+        readable: list[int],
+        signal: Tensor,
+        prediction: Prediction,
+        n_valid: Tensor | None,
+    ) -> None:
         self.rows.mark_constant(readable, _is_constant(signal, n_valid).cpu())
         chosen = [index for index, row in enumerate(readable) if self.rows.status(row) == "ok"]
         if not chosen:
@@ -161,22 +167,36 @@ class _ShardComputation:
         self.n_forward += explanation.n_forward
         self.n_backward += explanation.n_backward
         self._keep(selected, explanation)
-        if self.session.config.analyses.separation.enabled:
-            self._separate(Batch(selected, ids, batch, targets.to(batch.device), lengths))
-
-    def _separate(self, batch: Batch) -> None:
-        with self.watch.time("separate"):
-            separation, self.max_batch = halve_on_out_of_memory(
-                lambda size: self.session.mixtures.run(batch, size), self.max_batch
+        self._analyse(
+            Batch(
+                rows=selected,
+                sample_ids=ids,
+                signal=batch,
+                targets=targets.to(batch.device),
+                labels=[self.rows.label(row) for row in selected],
+                n_valid=lengths,
+                prediction=Prediction(prediction.logits[chosen], prediction.probabilities[chosen]),
+                explanation=explanation,
             )
-        self.n_forward += separation.n_forward
-        self.n_backward += separation.n_backward
-        self.rows.add_separation(batch.rows, separation)
-        for (index, mixture), versions in separation.sounds.items():
-            self.sounds |= {
-                sound_file(mixture, batch.rows[index], what): sound
-                for what, sound in audible(versions).items()
-            }
+        )
+
+    def _analyse(self, batch: Batch) -> None:
+        for section, analysis in self.session.analyses.items():
+            wanted = self.session.chosen[section]
+            places = [
+                place for place, row in enumerate(batch.rows) if wanted is None or row in wanted
+            ]
+            if not places:
+                continue
+            part = batch if len(places) == len(batch) else batch.take(places)
+            with self.watch.time(section):
+                findings, self.max_batch = halve_on_out_of_memory(
+                    partial(analysis.run, part), self.max_batch
+                )
+            self.n_forward += findings.n_forward
+            self.n_backward += findings.n_backward
+            self.rows.add_findings(part.rows, findings)
+            self.files |= findings.files
 
     def _keep(self, selected: list[int], explanation: Explanation) -> None:
         self.rows.add_explanation(selected, explanation)
@@ -197,7 +217,9 @@ class _ShardComputation:
                 write_part(session.folder, table, shard, rows)
                 for table, rows in self.rows.tables().items()
             ]
-            names += [self._write_sound(name, sound) for name, sound in self.sounds.items()]
+            for name, content in self.files.items():
+                session.folder.write_bytes(name, content)
+            names += self.files
             files = stored_files(session.folder, names)
         receipt = Receipt(
             shard=shard,
@@ -212,12 +234,6 @@ class _ShardComputation:
         )
         write_receipt(session.folder, receipt)
         return receipt
-
-    def _write_sound(self, name: str, sound: FloatArray) -> str:
-        audio = self.session.config.dataset.audio
-        assert audio is not None, "the configuration refuses separation without sound"
-        self.session.folder.write_bytes(name, wav_bytes(sound, audio.sample_rate))
-        return name
 
     def _empty_maps(self) -> np.ndarray[Any, np.dtype[np.float32]]:
         channels = self.session.preprocessing.input_shape[0]

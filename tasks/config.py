@@ -365,6 +365,10 @@ class AuditConfig(Frozen):
         # class names are for people.
         for key in ("manifest", "class_names", "max_bad_fraction"):
             del identity["dataset"][key]
+        # An analysis that is off changes nothing, nor does one that a later version brings.
+        analyses = identity["analyses"]
+        for section in [name for name, keys in analyses.items() if _is_off(keys)]:
+            del analyses[section]
         return identity
 
     def digest(self) -> str:
@@ -375,3 +379,7 @@ class AuditConfig(Frozen):
     def folder_name(self) -> str:
         """Name of the audit folder below `store.url`."""
         return f"{self.name}-{self.digest()[:8]}"
+
+
+def _is_off(section: Any) -> bool:
+    return isinstance(section, dict) and section.get("enabled") is False

@@ -9,13 +9,13 @@ import numpy as np
 import pandas as pd
 import torch
 
+from tasks.analyses.mixtures import WHOLE, example_rows, selections, sound_name
 from tasks.config import AuditConfig
 from tasks.config_files import validate_config
 from tasks.datasets import Manifest, SampleReader, build_manifest
 from tasks.datasets.sample import Signal
 from tasks.errors import ConfigError, IdentityError, IncompleteAuditError
 from tasks.identity import AUDIT_FILE, basis_layout
-from tasks.mixtures import WHOLE, example_rows, selections, sound_name
 from tasks.preprocessing import Preprocessing
 from tasks.reporting import MixtureSounds, SampleExplanation
 from tasks.reporting.separation import selection_title
@@ -165,6 +165,10 @@ class StoredAudit:
             sample_rate=sound.get("sample_rate_hz"),
             **_voxels(self.audit),
         )
+
+    def examples(self) -> dict[str, Any]:
+        """What analyses kept of single samples, by section of the configuration."""
+        return {"separation": self.mixtures()}
 
     def mixtures(self) -> list[MixtureSounds]:
         """Sounds of the examples of mixtures, rebuilt from the most coefficients, where stored."""

@@ -4,24 +4,14 @@ from __future__ import annotations
 
 from typing import Any
 
+from tasks.analyses import enabled_analyses
 from tasks.config import AuditConfig
-from tasks.mixtures import EVIDENCE, mixture_names
+from tasks.sentences import find_metric, fine_place, level_place, with_interval
 
-_MOST_DIGITS = 5
 _METHOD_NAMES = {
     "gradient": "the plain gradient",
     "smoothgrad_absolute": "smoothed gradients (WAM_SG)",
     "integrated_gradients": "path integration (WAM_IG)",
-}
-_SELECTION_NAMES = {
-    "gradient": "chosen by the gradient",
-    "smoothgrad_signed": "chosen by WAM_SG",
-    "smoothgrad_absolute": "chosen by WAM_SG",
-    "smoothgrad_squared": "chosen by WAM_SG",
-    "integrated_gradients": "chosen by WAM_IG",
-    EVIDENCE: "by WAM_IG's evidence for the class",
-    "magnitude": "chosen by magnitude alone",
-    "random": "chosen at random",
 }
 
 
@@ -35,15 +25,16 @@ def write_headline(
     """
     percent = round(100 * config.analyses.intervals.confidence)
     sentences = [_coverage(summary)]
-    accuracy = _find(summary, "accuracy/top1", {})
+    accuracy = find_metric(summary["metrics"], "accuracy/top1", {})
     if accuracy:
         sentences.append(
-            f"Top-1 accuracy is {_with_interval(accuracy, 3)} ({percent} % interval, "
+            f"Top-1 accuracy is {with_interval(accuracy, 3)} ({percent} % interval, "
             f"n = {accuracy['n']})."
         )
     for method, name in _METHOD_NAMES.items():
         sentences += _reliance(config, summary, method, name, element)
-    sentences += _mixtures(config, summary)
+    for analysis in enabled_analyses(config):
+        sentences += analysis.sentences(summary["metrics"], element)
     sentences += _trust(config, summary)
     return sentences
 
@@ -65,8 +56,8 @@ def _coverage(summary: dict[str, Any]) -> str:
 def _reliance(
     config: AuditConfig, summary: dict[str, Any], method: str, name: str, element: str
 ) -> list[str]:
-    fine = _find(summary, "reliance/fine_share", {"method": method})
-    centroid = _find(summary, "reliance/scale_centroid", {"method": method})
+    fine = find_metric(summary["metrics"], "reliance/fine_share", {"method": method})
+    centroid = find_metric(summary["metrics"], "reliance/scale_centroid", {"method": method})
     if fine is None or centroid is None:
         return []
     fine_levels = config.analyses.reliance.fine_levels
@@ -81,51 +72,13 @@ def _reliance(
         key=lambda entry: entry["estimate"],
     )
     level = top["labels"]["level"]
-    fine_part, where = _places(config, level, element)
+    fine_part, where = fine_place(config, element), level_place(config, level, element)
     return [
-        f"By {name}, {_with_interval(fine, 2)} of the importance lies {fine_part} "
+        f"By {name}, {with_interval(fine, 2)} of the importance lies {fine_part} "
         f"(levels 1 to {fine_levels}); the largest share of one level, "
-        f"{_with_interval(top, 2)}, lies in {where}; the scale centroid is "
-        f"{_with_interval(centroid, 2)} octaves (low is fine; n = {fine['n']})."
+        f"{with_interval(top, 2)}, lies in {where}; the scale centroid is "
+        f"{with_interval(centroid, 2)} octaves (low is fine; n = {fine['n']})."
     ]
-
-
-def _places(config: AuditConfig, level: int | str, element: str) -> tuple[str, str]:
-    """Where the fine levels and one level lie: in Hz for sound, else by the size of structures."""
-    levels, fine_levels = config.basis.levels, config.analyses.reliance.fine_levels
-    if config.dataset.audio is not None:
-        rate = config.dataset.audio.sample_rate
-        fine_part = f"above {rate / 2 ** (fine_levels + 1):.5g} Hz"
-        if level == "approximation":
-            return fine_part, f"the approximation (below {rate / 2 ** (levels + 1):.4g} Hz)"
-        low, high = rate / 2 ** (int(level) + 1), rate / 2 ** int(level)
-        return fine_part, f"level {level} ({low:.5g} to {high:.5g} Hz)"
-    fine_part = f"in structures of 1 to {2**fine_levels} {element}"
-    if level == "approximation":
-        return fine_part, f"the approximation (structures above {2**levels} {element})"
-    smallest = 2 ** (int(level) - 1)
-    return fine_part, f"level {level} (structures of {smallest} to {2 * smallest} {element})"
-
-
-def _mixtures(config: AuditConfig, summary: dict[str, Any]) -> list[str]:
-    """What explanations recover of a sound in each mixture, against what magnitude does."""
-    fraction = f"{max(config.analyses.separation.fractions, default=0):g}"
-    sentences = []
-    for mixture in mixture_names(config.analyses.separation):
-        labels: dict[str, str | int] = {"mixture": mixture, "fraction": fraction}
-        gains = [
-            (name, _find(summary, "separation/si_sdr_gain", labels | {"method": method}))
-            for method, name in _SELECTION_NAMES.items()
-        ]
-        known = [(name, gain) for name, gain in gains if gain is not None]
-        if known:
-            parts = [f"{_with_interval(gain, 1)} dB {name}" for name, gain in known]
-            sentences.append(
-                f"{mixture[:1].upper()}{mixture[1:]}, rebuilt from {100 * float(fraction):g} % of "
-                f"its coefficients, gains towards the clean sound (SI-SDR): {', '.join(parts)} "
-                f"(n = {known[0][1]['n']})."
-            )
-    return sentences
 
 
 def _trust(config: AuditConfig, summary: dict[str, Any]) -> list[str]:
@@ -142,30 +95,10 @@ def _trust(config: AuditConfig, summary: dict[str, Any]) -> list[str]:
             f"sample's share of a level is {max(errors):.1e} on average at most (absolute "
             "aggregate)."
         )
-    gap = _find(summary, "attribution/completeness_gap", {"quantile": "median"})
+    gap = find_metric(summary["metrics"], "attribution/completeness_gap", {"quantile": "median"})
     if gap:
         sentences.append(
             f"Path attributions add up to the change of the score to within "
             f"{100 * gap['estimate']:.1f} % of it (median, n = {gap['n']})."
         )
     return sentences
-
-
-def _find(
-    summary: dict[str, Any], name: str, labels: dict[str, str | int]
-) -> dict[str, Any] | None:
-    for entry in summary["metrics"]:
-        if entry["name"] == name and entry["labels"] == labels:
-            found: dict[str, Any] = entry
-            return found
-    return None
-
-
-def _with_interval(entry: dict[str, Any], digits: int) -> str:
-    low, high = entry["low"], entry["high"]
-    if low is None:
-        return f"{entry['estimate']:.{digits}f}"
-    # A narrow interval gets digits that show its width.
-    while digits < _MOST_DIGITS and low != high and f"{low:.{digits}f}" == f"{high:.{digits}f}":
-        digits += 1
-    return f"{entry['estimate']:.{digits}f} [{low:.{digits}f}, {high:.{digits}f}]"

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import math
+from bisect import bisect_left
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from tasks import mixtures
+from tasks.analyses import Passes, enabled_analyses
 from tasks.config import AuditConfig
 from tasks.session import AuditSession
 from tasks.store import Shard, plan_shards
@@ -52,7 +53,7 @@ def plan_audit(session: AuditSession) -> Plan:
     config = session.config
     n_samples, shards = len(session.manifest.table), session.shards
     pending = [shard for shard in shards if shard.index not in session.completed()]
-    todo = sum(shard.stop - shard.start for shard in pending)
+    passes = total_passes(session, pending)
     map_bytes = 4 * session.preprocessing.input_shape[0] * session.layout.size
     methods = len(config.attribution.methods) if config.store.coefficients else 0
     shard_rows = min(config.store.shard_size, n_samples)
@@ -62,8 +63,8 @@ def plan_audit(session: AuditSession) -> Plan:
         n_shards=len(shards),
         n_done=len(shards) - len(pending),
         n_tasks=len(group_shards(pending, config.execution.max_tasks)),
-        n_forward=todo * forward_passes_per_sample(config),
-        n_backward=todo * backward_passes_per_sample(config),
+        n_forward=passes.forward,
+        n_backward=passes.backward,
         n_files=len(shards) * (methods + _n_tables(config) + 1) + methods + 2,
         n_bytes=round(n_samples * methods * map_bytes * _COMPRESSION),
         memory_bytes=shard_rows * methods * map_bytes,
@@ -71,7 +72,7 @@ def plan_audit(session: AuditSession) -> Plan:
 
 
 def _n_tables(config: AuditConfig) -> int:
-    return 4 + config.analyses.separation.enabled
+    return 4 + sum(len(analysis.tables) for analysis in enabled_analyses(config))
 
 
 def group_shards(shards: list[Shard], max_tasks: int) -> list[list[Shard]]:
@@ -104,11 +105,25 @@ def shards_in_ranges(ranges: list[list[int]], n_samples: int, shard_size: int) -
     return [shard for first, last in ranges for shard in shards[first : last + 1]]
 
 
-def forward_passes_per_sample(config: AuditConfig) -> int:
-    """Passes without a gradient: the clean one, the ends of paths, and versions of mixtures."""
-    return 1 + config.attribution.n_forward + mixtures.forward_passes(config)
+def passes_per_sample(config: AuditConfig) -> Passes:
+    """Passes that predict and explain one sample: the clean one, draws, steps and ends of paths."""
+    return Passes(1 + config.attribution.n_forward, config.attribution.n_backward)
 
 
-def backward_passes_per_sample(config: AuditConfig) -> int:
-    """Passes forward and backward of all enabled methods, on the sample and its mixtures."""
-    return config.attribution.n_backward + mixtures.backward_passes(config)
+def total_passes(session: AuditSession, shards: list[Shard]) -> Passes:
+    """Passes of some shards, with what every analysis adds for the samples it takes."""
+    n_samples = sum(shard.stop - shard.start for shard in shards)
+    each = passes_per_sample(session.config)
+    forward, backward = n_samples * each.forward, n_samples * each.backward
+    for analysis in enabled_analyses(session.config):
+        chosen = session.chosen[analysis.section]
+        taken = n_samples if chosen is None else _number_in(chosen, shards)
+        each = analysis.passes(session.layout)
+        forward += taken * each.forward
+        backward += taken * each.backward
+    return Passes(forward, backward)
+
+
+def _number_in(chosen: frozenset[int], shards: list[Shard]) -> int:
+    rows = sorted(chosen)
+    return sum(bisect_left(rows, shard.stop) - bisect_left(rows, shard.start) for shard in shards)

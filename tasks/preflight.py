@@ -19,7 +19,7 @@ from torch import Tensor
 from tasks.config import AuditConfig
 from tasks.errors import DatasetError, ModelError
 from tasks.explain import Prediction, explain, predict
-from tasks.planning import backward_passes_per_sample, forward_passes_per_sample
+from tasks.planning import total_passes
 from tasks.session import AuditSession
 from wam_core.transform import decompose, reconstruct
 
@@ -42,7 +42,7 @@ class Preflight:
         accuracy: Share of them predicted as labelled; None without labels.
         chance: Accuracy of guessing.
         reconstruction_error: Largest error of transform and inverse over the signal's range.
-        seconds_per_sample: Time to explain one sample.
+        seconds_per_sample: Time of everything that is done with one sample, on average.
         estimated_seconds: For all samples, on one worker.
         bytes_per_sample: Memory of the process or device per sample of a batch, roughly.
         warnings: What a person should look at.
@@ -81,9 +81,10 @@ def preflight(session: AuditSession) -> Preflight:
         ) from error
     _check_labels(session, prediction)
     loss = _reconstruction_error(session, signal)
-    seconds, n_bytes = _time_explanation(session, rows, signal, prediction)
+    per_pass, n_bytes = _time_pass(session, rows, signal, prediction)
     accuracy, chance = _accuracy(session, rows, prediction)
-    n_samples = len(session.manifest.table)
+    passes = total_passes(session, session.shards)
+    seconds = per_pass * (passes.backward + passes.forward / _BACKWARD_COST)
     return Preflight(
         output_shape=tuple(prediction.logits.shape),
         n_classes=prediction.logits.shape[1],
@@ -91,8 +92,8 @@ def preflight(session: AuditSession) -> Preflight:
         accuracy=accuracy,
         chance=chance,
         reconstruction_error=loss,
-        seconds_per_sample=seconds,
-        estimated_seconds=seconds * n_samples / session.config.execution.workers,
+        seconds_per_sample=seconds / len(session.manifest.table),
+        estimated_seconds=seconds / session.config.execution.workers,
         bytes_per_sample=n_bytes,
         warnings=tuple(_warnings(prediction, accuracy, chance, len(rows), loss)),
     )
@@ -148,10 +149,10 @@ def _reconstruction_error(session: AuditSession, signal: Tensor) -> float:
     return error
 
 
-def _time_explanation(
+def _time_pass(
     session: AuditSession, rows: list[int], signal: Tensor, prediction: Prediction
 ) -> tuple[float, int]:
-    """Seconds and bytes per sample of a short probe, scaled to the configured passes."""
+    """Seconds of one pass forward and backward, and bytes per sample, of a short probe."""
     config = session.config
     batch = signal[: config.execution.max_batch]
     # Which class is explained does not change the cost.
@@ -166,8 +167,7 @@ def _time_explanation(
     cost = probe.attribution.n_backward + probe.attribution.n_forward / _BACKWARD_COST
     per_pass = elapsed / (len(batch) * cost)
     n_bytes = max(0, _memory(session.device) - before) // len(batch)
-    forward = forward_passes_per_sample(config) / _BACKWARD_COST
-    return per_pass * (backward_passes_per_sample(config) + forward), n_bytes
+    return per_pass, n_bytes
 
 
 def _timed_explanation(

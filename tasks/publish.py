@@ -98,7 +98,7 @@ def _write_report(stored: StoredAudit, summary: Summary, samples: pd.DataFrame) 
     gallery = [stored.explanation(row) for row in rows]
     failures = samples[samples["status"] != "ok"][["sample_id", "source", "status", "detail"]]
     page = write_report(
-        summary.record, stored.audit, gallery, summary.per_class, failures, stored.mixtures()
+        summary.record, stored.audit, gallery, summary.per_class, failures, stored.examples()
     )
     stored.folder.write_bytes("report.html", page.encode())
 

@@ -14,10 +14,10 @@ import pandas as pd
 import torch
 from torch import Tensor
 
+from tasks.analyses import Findings, enabled_analyses
 from tasks.config import AuditConfig
 from tasks.datasets import LoadedSample, Manifest
 from tasks.explain import Explanation, MethodProfile, Prediction
-from tasks.separation import Separation
 from tasks.store import Shard
 from wam_core.basis import CoefficientLayout
 from wam_core.reliance import (
@@ -33,7 +33,7 @@ Row = dict[str, object]
 
 
 class ShardRows:
-    """Rows of the four tables for the samples of one shard."""
+    """Rows of all tables for the samples of one shard."""
 
     def __init__(
         self, config: AuditConfig, manifest: Manifest, layout: CoefficientLayout, shard: Shard
@@ -50,8 +50,8 @@ class ShardRows:
             row: self._new_sample(manifest, row) for row in range(shard.start, shard.stop)
         }
         self._others: dict[str, list[Row]] = {"attributions": [], "levels": [], "bands": []}
-        if config.analyses.separation.enabled:
-            self._others["separation"] = []
+        for analysis in enabled_analyses(config):
+            self._others |= {table: [] for table in analysis.tables}
 
     def sample_id(self, row: int) -> str:
         """Id of a manifest row."""
@@ -116,12 +116,18 @@ class ShardRows:
             self._add_levels(method, rows, profile, levels)
             self._add_bands(method, rows, profile.bands)
 
-    def add_separation(self, rows: Sequence[int], separation: Separation) -> None:
-        """Record what mixtures of the samples came to."""
-        self._others["separation"] += [
-            {"sample_index": rows[index], "sample_id": self.sample_id(rows[index])} | columns
-            for index, columns in separation.rows
-        ]
+    def label(self, row: int) -> int | None:
+        """Labelled class of a manifest row."""
+        label = self._samples[row]["label"]
+        return label if isinstance(label, int) else None
+
+    def add_findings(self, rows: Sequence[int], findings: Findings) -> None:
+        """Record what an analysis found in a batch of rows."""
+        for table, entries in findings.rows.items():
+            self._others[table] += [
+                {"sample_index": rows[place], "sample_id": self.sample_id(rows[place])} | columns
+                for place, columns in entries
+            ]
 
     def _new_sample(self, manifest: Manifest, row: int) -> Row:
         record = manifest.table.iloc[row]

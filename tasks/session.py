@@ -13,15 +13,15 @@ import torch
 from fsspec.core import url_to_fs
 
 from tasks.allocator import keep_freed_memory
+from tasks.analyses import AuditParts, BatchAnalysis, enabled_analyses
+from tasks.analyses.subsets import chosen_rows
 from tasks.config import AuditConfig
 from tasks.datasets import Manifest, SampleReader, build_manifest
 from tasks.errors import ConfigError, DatasetError, IdentityError
 from tasks.identity import AuditIdentity, basis_layout
 from tasks.locations import expand
-from tasks.mixtures import check_classes
 from tasks.models import LoadedModel, load_model, resolve_preprocessing
 from tasks.preprocessing import Preprocessing
-from tasks.separation import MixtureAnalysis
 from tasks.store import AuditFolder, CoefficientStore, Receipt, Shard, completed_shards, plan_shards
 from tasks.store.folder import explain_write_errors
 from wam_core.basis import CoefficientLayout
@@ -53,8 +53,8 @@ class AuditSession:
         """All samples, in order."""
         manifest = build_manifest(self.config.dataset)
         _check_labels(self.config, manifest)
-        if self.config.analyses.separation.enabled:
-            check_classes(self.config, manifest)
+        for analysis in enabled_analyses(self.config):
+            analysis.check(manifest)
         return manifest
 
     @cached_property
@@ -83,9 +83,23 @@ class AuditSession:
         return SampleReader(self.config.dataset, self.manifest, self.preprocessing)
 
     @cached_property
-    def mixtures(self) -> MixtureAnalysis:
-        """The analysis of mixtures of sounds."""
-        return MixtureAnalysis(self.config, self.manifest, self.reader, self.model, self.layout)
+    def analyses(self) -> dict[str, BatchAnalysis]:
+        """The analyses that are switched on, by section."""
+        parts = AuditParts(self.config, self.manifest, self.reader, self.model, self.layout)
+        return {
+            analysis.section: analysis.open(parts) for analysis in enabled_analyses(self.config)
+        }
+
+    @cached_property
+    def chosen(self) -> dict[str, frozenset[int] | None]:
+        """Manifest rows that each analysis takes, by section; None for all."""
+        seed = self.config.attribution.seed
+        return {
+            analysis.section: chosen_rows(
+                self.manifest, getattr(analysis.settings, "samples", None), seed
+            )
+            for analysis in enabled_analyses(self.config)
+        }
 
     @cached_property
     def layout(self) -> CoefficientLayout:

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
-from typing import Any
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
 
-from tasks.mixtures import MODEL_FREE, WHOLE
+from tasks.analyses import Analysis, ShardTables
+from tasks.variables import MeansOfSamples, Variable
 from wam_core.intervals import FloatArray, ReplicateSums, poisson_weights
 
 LEVEL_METRICS = {
@@ -27,60 +27,11 @@ CLASS_METRICS = {
     "reliance/scale_centroid": "scale_centroid_octaves",
     "reliance/fine_share": "fine_share",
 }
-SEPARATION_METRICS = {
-    "si_sdr_target": "separation/si_sdr_target",
-    "si_sdr_interference": "separation/si_sdr_interference",
-    "snr_target": "separation/snr_target",
-    "snr_interference": "separation/snr_interference",
-    "probability_target": "separation/probability_target",
-}
-SEPARATION_GAINS = {
-    WHOLE: "separation/si_sdr_gain",
-    **{selection: f"separation/si_sdr_gain_over_{selection}" for selection in MODEL_FREE},
-}
-"""SI-SDR towards the target less that of another version of the same mixture, by that version."""
-
-CONTRAST_GAIN = "separation/contrast_gain"
-
 CLASS_METHODS = ("gradient", "smoothgrad_absolute", "integrated_gradients")
 CLASS_RESAMPLES = 400
 """Replicates kept per class; classes are many, and their intervals need no fourth digit."""
 
 AccuracyCounts = dict[tuple[int, str], tuple[int, int]]
-
-
-@dataclass(frozen=True, order=True)
-class Variable:
-    """A mean over samples: which number, of which method and level, over which subset.
-
-    Attributes:
-        level: Level name, or "" for numbers of a whole map.
-        subset: "" for all samples, "correct" or "class".
-        subset_value: "yes" or "no", or the class name.
-        mixture: Which mixture of sounds, or "".
-        fraction: Part of its coefficients that it is rebuilt from, or "".
-    """
-
-    metric: str
-    method: str
-    level: str = ""
-    subset: str = ""
-    subset_value: str = ""
-    mixture: str = ""
-    fraction: str = ""
-
-    def labels(self) -> dict[str, str | int]:
-        """Labels of the metric in the summary."""
-        labels: dict[str, str | int] = {"method": self.method}
-        if self.level:
-            labels["level"] = int(self.level) if self.level.isdigit() else self.level
-        if self.subset:
-            labels[self.subset] = self.subset_value
-        if self.mixture:
-            labels["mixture"] = self.mixture
-        if self.fraction:
-            labels["fraction"] = self.fraction
-        return labels
 
 
 @dataclass(frozen=True)
@@ -107,6 +58,12 @@ class ShardSums:
         nothing = ReplicateSums.of(np.zeros((0, 0)), np.zeros((0, 1)))
         return cls((0, 0), {}, (), nothing, (), nothing)
 
+    def means_of_samples(self, confidence: float) -> MeansOfSamples:
+        """All means with their replicates, for what is a function of several."""
+        totals = [total for _, total in self.class_accuracy.values()]
+        chance = max(totals) / sum(totals) if totals else None
+        return MeansOfSamples(self.variables, self.means, confidence, chance)
+
     def accuracy_by_labels(self) -> list[tuple[dict[str, str | int], tuple[int, int]]]:
         """Counts over all samples, then per class."""
         overall: list[tuple[dict[str, str | int], tuple[int, int]]] = []
@@ -122,17 +79,30 @@ def sum_partition(
     levels: pd.DataFrame,
     n_resamples: int,
     seed: int,
-    separation: pd.DataFrame | None = None,
+    analyses: Sequence[Analysis] = (),
+    others: Mapping[str, pd.DataFrame] | None = None,
 ) -> ShardSums:
-    """Sum one shard's tables; that of mixtures where there is one."""
+    """Sum one shard's tables.
+
+    Args:
+        others: Tables of the analyses, by name.
+    """
     samples = samples.set_index("sample_index")
     ok = samples.index[samples["status"] == "ok"]
     values = _values_by_sample(samples.index, ok, attributions, levels)
     groups = samples["group"].fillna(samples["sample_id"]).astype(str)
     weights = poisson_weights(groups.tolist(), n_resamples, seed)
     whole = _with_correct_subsets(values, samples["correct"])
-    if separation is not None:
-        whole |= _separation_values(samples.index, ok, separation)
+    tables = ShardTables(
+        samples.index,
+        {"samples": samples[samples["status"] == "ok"]}
+        | {
+            name: table[table["sample_index"].isin(ok)]
+            for name, table in ({"levels": levels} | dict(others or {})).items()
+        },
+    )
+    for analysis in analyses:
+        whole |= dict(sorted(analysis.measure(tables).items()))
     classes = _class_subsets(values, samples["class_name"])
     return ShardSums(
         accuracy=_accuracy(samples),
@@ -207,7 +177,7 @@ def _values_by_sample(
     for group, rows in usable.groupby("method", sort=True):
         by_sample = rows.set_index("sample_index")
         for column, name in SAMPLE_METRICS.items():
-            values[Variable(name, str(group))] = _aligned(by_sample[column], index)
+            values[Variable.of(name, method=group)] = _aligned(by_sample[column], index)
     keys = usable[["sample_index", "method"]]
     usable_levels = levels.merge(keys, on=["sample_index", "method"])
     for key, rows in usable_levels.groupby(["method", "level"], sort=True):
@@ -216,62 +186,8 @@ def _values_by_sample(
         for column, name in LEVEL_METRICS.items():
             aligned = _aligned(by_sample[column], index)
             if not np.isnan(aligned).all():
-                values[Variable(name, method, level)] = aligned
+                values[Variable.of(name, method=method, level=level)] = aligned
     return values
-
-
-def _separation_values(
-    index: pd.Index, ok: pd.Index, separation: pd.DataFrame
-) -> dict[Variable, FloatArray]:
-    """Every version of every mixture, and its gain over versions of the same samples' mixture."""
-    usable = separation[separation["sample_index"].isin(ok)]
-    values: dict[Variable, FloatArray] = {}
-    for (mixture, selection, fraction), rows in usable.groupby(
-        ["mixture", "selection", "fraction"], sort=True, dropna=False
-    ):
-        by_sample = rows.set_index("sample_index")
-        for column, name in SEPARATION_METRICS.items():
-            values[_of_mixture(name, mixture, selection, fraction)] = _aligned(
-                by_sample[column], index
-            )
-    return dict(sorted((values | _separation_gains(values) | _contrast_gains(values)).items()))
-
-
-def _separation_gains(values: dict[Variable, FloatArray]) -> dict[Variable, FloatArray]:
-    gains: dict[Variable, FloatArray] = {}
-    measured = SEPARATION_METRICS["si_sdr_target"]
-    for variable, numbers in values.items():
-        if variable.metric != measured or variable.method == WHOLE:
-            continue
-        for other, name in SEPARATION_GAINS.items():
-            if other in MODEL_FREE and variable.method in MODEL_FREE:
-                continue  # these are compared with the mixture, not with each other
-            fraction = "" if other == WHOLE else variable.fraction
-            before = values.get(replace(variable, method=other, fraction=fraction))
-            if before is not None:
-                gains[replace(variable, metric=name)] = numbers - before
-    return gains
-
-
-def _contrast_gains(values: dict[Variable, FloatArray]) -> dict[Variable, FloatArray]:
-    """How much more of the target than of the interference is left, against the mixture."""
-    contrasts = {
-        variable: numbers
-        - values[replace(variable, metric=SEPARATION_METRICS["si_sdr_interference"])]
-        for variable, numbers in values.items()
-        if variable.metric == SEPARATION_METRICS["si_sdr_target"]
-    }
-    return {
-        replace(variable, metric=CONTRAST_GAIN): numbers
-        - contrasts[replace(variable, method=WHOLE, fraction="")]
-        for variable, numbers in contrasts.items()
-        if variable.method != WHOLE
-    }
-
-
-def _of_mixture(name: str, mixture: object, selection: object, fraction: Any) -> Variable:
-    part = "" if pd.isna(fraction) else f"{fraction:g}"
-    return Variable(name, str(selection), mixture=str(mixture), fraction=part)
 
 
 def _aligned(series: pd.Series, index: pd.Index) -> FloatArray:
@@ -288,8 +204,7 @@ def _with_correct_subsets(
         for variable, numbers in values.items():
             if variable.metric not in {"reliance/share", *SAMPLE_METRICS.values()}:
                 continue
-            subset = Variable(variable.metric, variable.method, variable.level, "correct", name)
-            subsets[subset] = np.where(chosen, numbers, np.nan)
+            subsets[variable.relabelled(correct=name)] = np.where(chosen, numbers, np.nan)
     return dict(sorted(subsets.items()))
 
 
@@ -303,10 +218,9 @@ def _class_subsets(
         for variable, numbers in values.items():
             if variable.metric not in {"reliance/share", *CLASS_METRICS}:
                 continue
-            if variable.method not in CLASS_METHODS:
+            if variable.get("method") not in CLASS_METHODS:
                 continue
-            subset = Variable(variable.metric, variable.method, variable.level, "class", str(name))
-            subsets[subset] = np.where(chosen, numbers, np.nan)
+            subsets[variable.relabelled(**{"class": name})] = np.where(chosen, numbers, np.nan)
     return dict(sorted(subsets.items()))
 
 

@@ -4,20 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from functools import cache
 from typing import Any
 
 import pandas as pd
-from jinja2 import Environment, PackageLoader, StrictUndefined
 
+from tasks.reporting.analysis_sections import SectionContext, analysis_sections
 from tasks.reporting.class_table import class_chart, class_rows, level_legend
+from tasks.reporting.environment import environment
 from tasks.reporting.explanation import SampleExplanation
-from tasks.reporting.formatting import percent, printable, shortened, whole
+from tasks.reporting.formatting import percent, printable, whole
 from tasks.reporting.gallery import sample_cards, total_weight
 from tasks.reporting.metric_table import Metric, MetricTable
 from tasks.reporting.pictures import SCALING_RULE, colour_scale_css
 from tasks.reporting.profiles import outcome_comparisons, reliance_panels
-from tasks.reporting.separation import MixtureSounds, mixture_sections
 from tasks.reporting.settings import (
     confidence,
     config_settings,
@@ -53,7 +52,7 @@ def write_report(
     gallery: Sequence[SampleExplanation],
     per_class: pd.DataFrame,
     failures: pd.DataFrame,
-    mixtures: Sequence[MixtureSounds] = (),
+    examples: Mapping[str, Any] | None = None,
 ) -> str:
     """The whole HTML document, without any reference to the network.
 
@@ -63,7 +62,7 @@ def write_report(
         per_class: class_index, class_name, n, accuracy, accuracy_low, accuracy_high,
             scale_centroid_octaves, fine_share.
         failures: sample_id, source, status, detail of the samples that are not ok.
-        mixtures: Sounds of the examples of each kind of mixture.
+        examples: What analyses kept of single samples, by section of the configuration.
     """
     table = MetricTable(summary.get("metrics") or [])
     bands = {str(level): str(text) for level, text in (audit.get("frequency_labels") or {}).items()}
@@ -88,7 +87,9 @@ def write_report(
         "class_levels": level_legend(table),
         "class_method": _main_method(table),
         "few_samples": FEW_SAMPLES,
-        "mixtures": mixture_sections(table, mixtures),
+        "sections": analysis_sections(
+            SectionContext(table, bands, confidence(audit), examples or {})
+        ),
         "cards": cards,
         "pictures_megabytes": total_weight(cards),
         "colour_scale": colour_scale_css(),
@@ -102,22 +103,7 @@ def write_report(
         "failures": _failures(failures),
         "failures_total": len(failures),
     }
-    return printable(_environment().get_template("report.html.j2").render(context))
-
-
-@cache
-def _environment() -> Environment:
-    environment = Environment(
-        loader=PackageLoader("tasks.reporting", ""),
-        autoescape=True,
-        trim_blocks=True,
-        lstrip_blocks=True,
-        undefined=StrictUndefined,
-    )
-    environment.filters.update(
-        shortened=shortened, whole=whole, percent=percent, method_title=method_title
-    )
-    return environment
+    return printable(environment().get_template("report.html.j2").render(context))
 
 
 def _facts(summary: Mapping[str, Any], table: MetricTable) -> list[Fact]:

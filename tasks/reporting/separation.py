@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from tasks.mixtures import EVIDENCE, MODEL_FREE, WHOLE
+from tasks.analyses.mixtures import EVIDENCE, MODEL_FREE, WHOLE
 from tasks.reporting.explanation import FloatArray
 from tasks.reporting.formatting import percent
 from tasks.reporting.metric_table import Metric, MetricTable

@@ -16,7 +16,7 @@ import soundfile
 from tasks.errors import ConfigError
 from tasks.gallery import StoredAudit
 from tasks.inspection import picture_sample
-from tasks.planning import backward_passes_per_sample, forward_passes_per_sample
+from tasks.planning import total_passes
 from tasks.publish import write_results
 from tasks.reporting import sample_figure
 from tasks.reporting.sound_views import SoundView, column_sums, envelope
@@ -424,11 +424,10 @@ def test_what_mixtures_cost_is_planned(sound_config, compute_all):
     config = sound_config(clips=clips, analyses=separation())
     folder = compute_all(config)
     receipts = [json.loads(path.read_text()) for path in folder.glob("receipts/*.json")]
-    for key, planned in (
-        ("n_forward", forward_passes_per_sample(config)),
-        ("n_backward", backward_passes_per_sample(config)),
-    ):
-        assert sum(receipt[key] for receipt in receipts) == 2 * planned
+    session = AuditSession(config)
+    planned = total_passes(session, session.shards)
+    assert sum(receipt["n_forward"] for receipt in receipts) == planned.forward
+    assert sum(receipt["n_backward"] for receipt in receipts) == planned.backward
 
 
 def test_mixtures_that_cannot_be_made_are_refused_at_once(sound_config, toy_config):

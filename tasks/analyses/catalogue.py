@@ -1,0 +1,16 @@
+"""All analyses, in the order in which they run and are reported."""
+
+from __future__ import annotations
+
+from tasks.analyses.band_removal import BandRemoval
+from tasks.analyses.contract import Analysis
+from tasks.analyses.separation import Separation
+from tasks.config import AuditConfig
+
+ANALYSES: tuple[type[Analysis], ...] = (BandRemoval, Separation)
+
+
+def enabled_analyses(config: AuditConfig) -> list[Analysis]:
+    """The analyses that a configuration switches on."""
+    analyses = [analysis(config) for analysis in ANALYSES]
+    return [analysis for analysis in analyses if analysis.settings.enabled]

@@ -1,0 +1,62 @@
+"""Sections of the report that analyses add, in their order."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from markupsafe import Markup
+
+from tasks.reporting.environment import environment
+from tasks.reporting.metric_table import MetricTable
+from tasks.reporting.separation import mixture_sections
+
+
+@dataclass(frozen=True)
+class SectionContext:
+    """What a section is made of.
+
+    Attributes:
+        bands: Frequencies of each level, in words.
+        confidence: Of the intervals, such as "95 %".
+        examples: What analyses kept of single samples, by section of the configuration.
+    """
+
+    table: MetricTable
+    bands: Mapping[str, str]
+    confidence: str
+    examples: Mapping[str, Any]
+
+
+@dataclass(frozen=True)
+class AnalysisSection:
+    """One section: its anchor, its name in the contents, and its content."""
+
+    anchor: str
+    title: str
+    content: Markup
+
+
+def analysis_sections(context: SectionContext) -> list[AnalysisSection]:
+    """The sections of the analyses that were made."""
+    sections = [make(context) for make in _SECTIONS]
+    return [section for section in sections if section is not None]
+
+
+def _rendered(
+    context: SectionContext, anchor: str, title: str, template: str, **values: Any
+) -> AnalysisSection:
+    page = environment().get_template(template).render(confidence=context.confidence, **values)
+    # Rendered by a template that escapes: safe as it is.
+    return AnalysisSection(anchor, title, Markup(page))
+
+
+def _mixtures(context: SectionContext) -> AnalysisSection | None:
+    mixtures = mixture_sections(context.table, context.examples.get("separation", ()))
+    if not mixtures:
+        return None
+    return _rendered(context, "mixtures", "Mixtures", "separation.html.j2", mixtures=mixtures)
+
+
+_SECTIONS: tuple[Callable[[SectionContext], AnalysisSection | None], ...] = (_mixtures,)
