@@ -144,6 +144,9 @@ def test_what_it_costs_is_planned_and_what_is_shared_is_the_same(
     config = planted_config(pictures, labels, analyses=removal(**switches))
     session = AuditSession(config)
     planned = plan_audit(session)
+    part = planned.parts["band_removal"]
+    assert part.n_samples == switches.get("samples", N_SAMPLES)
+    assert planned.n_forward == part.n_forward + planned.parts["attribution"].n_forward
     folder = compute_all(config)
     receipts = [json.loads(path.read_text()) for path in folder.glob("receipts/*.json")]
     assert sum(receipt["n_forward"] for receipt in receipts) == planned.n_forward
