@@ -76,6 +76,8 @@ class BandRemoval(Analysis):
         "texture/t_pass": ("fraction", "none"),
         "shapley/value": ("fraction", "none"),
         "shapley/standard_deviation": ("fraction", "none"),
+        "shapley/fine_share": ("fraction", "none"),
+        "shapley/scale_centroid": ("octaves", "none"),
         "shapley/negative_share": ("fraction", "lower"),
         "shapley/harmful_share": ("fraction", "lower"),
         "shapley/interaction": ("fraction", "none"),
@@ -127,6 +129,7 @@ class BandRemoval(Analysis):
             metrics += _pass_metrics(self.config, means)
         if self.settings.shapley:
             metrics += _spreads(means)
+            metrics += _scales_of_values(self.config, means)
         return metrics + _correlations_of_means(means)
 
     def sentences(self, metrics: Sequence[Mapping[str, Any]], element: str) -> list[str]:
@@ -423,6 +426,34 @@ def _spreads(means: MeansOfSamples) -> Metrics:
         spread = variable.renamed("shapley/standard_deviation")
         metrics.append((spread, means.derive(both, deviation)))
     return metrics
+
+
+def _scales_of_values(config: AuditConfig, means: MeansOfSamples) -> Metrics:
+    """Fine share and scale centroid of the mean Shapley values, as of a profile.
+
+    Levels whose mean value is negative count as zero.
+    """
+    levels = [*range(1, config.basis.levels + 1), "approximation"]
+    variables = [Variable.of("shapley/value", level=level) for level in levels]
+    if any(variable not in means for variable in variables):
+        return []
+    octaves, fine_levels = np.arange(1, len(levels) + 1), config.analyses.reliance.fine_levels
+
+    def shares(values: FloatArray) -> FloatArray:
+        positive = np.clip(values, 0, None)
+        with np.errstate(invalid="ignore", divide="ignore"):
+            return np.asarray(positive / positive.sum(1, keepdims=True))
+
+    def centroid(values: FloatArray) -> FloatArray:
+        return np.asarray((shares(values) * octaves).sum(1))
+
+    def fine_share(values: FloatArray) -> FloatArray:
+        return np.asarray(shares(values)[:, :fine_levels].sum(1))
+
+    return [
+        (Variable.of("shapley/scale_centroid"), means.derive(variables, centroid)),
+        (Variable.of("shapley/fine_share"), means.derive(variables, fine_share)),
+    ]
 
 
 def _correlations_of_means(means: MeansOfSamples) -> Metrics:

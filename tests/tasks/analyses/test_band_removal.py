@@ -9,6 +9,7 @@ import pytest
 from tasks.aggregate import summarise
 from tasks.errors import ConfigError
 from tasks.planning import plan_audit, total_passes
+from tasks.publish import write_results
 from tasks.session import AuditSession
 from tasks.store import AuditFolder
 from wam_core.coalitions import pairs
@@ -87,6 +88,8 @@ def test_shapley_values_belong_to_the_level_that_decides(planted_config, summary
     assert value[2] == pytest.approx(0, abs=1e-6)
     assert value["approximation"] == pytest.approx(0, abs=1e-6)
     assert estimate(metrics, "shapley/efficiency_gap") < 1e-5
+    assert estimate(metrics, "shapley/scale_centroid") == pytest.approx(1, abs=1e-3)
+    assert estimate(metrics, "shapley/fine_share") == pytest.approx(1, abs=1e-3)
     # Class 0 is told by the absence of stripes: nothing that is added speaks for it.
     assert estimate(metrics, "shapley/harmful_share") == 0.0
     for first, second in pairs(3):
@@ -205,3 +208,28 @@ def test_passes_do_not_depend_on_shards(planted_config):
     whole = total_passes(session, session.shards)
     parts = [total_passes(session, [shard]) for shard in session.shards]
     assert sum(part.forward for part in parts) == whole.forward
+
+
+def test_the_report_shows_what_removal_came_to(planted_config, compute_all):
+    pictures, labels = stripes()
+    config = planted_config(pictures, labels, analyses=removal())
+    folder = AuditFolder(str(compute_all(config)))
+    outcome = write_results(folder)
+    page = folder.read_bytes("report.html").decode()
+    assert '<h2 id="bands">' in page
+    assert page.count('<a href="#bands">') == 1
+    (interaction,) = [
+        entry
+        for entry in outcome.summary["metrics"]
+        if entry["name"] == "shapley/interaction"
+        and entry["labels"] == {"level": 1, "other_level": 2}
+    ]
+    assert f">{100 * interaction['estimate']:+.1f}</td>" in page
+    for title in ("Accuracy without a level", "Low-pass and high-pass", "Shapley value of each"):
+        assert title in page
+
+
+def test_an_audit_without_the_analysis_has_no_section(toy_config, compute_all):
+    folder = AuditFolder(str(compute_all(toy_config())))
+    write_results(folder)
+    assert 'id="bands"' not in folder.read_bytes("report.html").decode()
