@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from tasks.analyses.band_removal import BandRemoval
 from tasks.analyses.contract import Analysis
+from tasks.analyses.minimal import Minimal
+from tasks.analyses.minimal_masks import MinimalMasks
 from tasks.analyses.separation import Separation
 from tasks.config import AuditConfig
 
-ANALYSES: tuple[type[Analysis], ...] = (BandRemoval, Separation)
+ANALYSES: tuple[type[Analysis], ...] = (BandRemoval, Minimal, MinimalMasks, Separation)
 
 
 def enabled_analyses(config: AuditConfig) -> list[Analysis]:

@@ -11,6 +11,7 @@ from markupsafe import Markup
 from tasks.reporting.band_removal import band_removal_section
 from tasks.reporting.environment import environment
 from tasks.reporting.metric_table import MetricTable
+from tasks.reporting.minimal import MASK_COLUMNS, minimal_section
 from tasks.reporting.separation import mixture_sections
 
 
@@ -60,6 +61,20 @@ def _band_removal(context: SectionContext) -> AnalysisSection | None:
     return _rendered(context, "bands", "Levels removed", "band_removal.html.j2", section=section)
 
 
+def _minimal(context: SectionContext) -> AnalysisSection | None:
+    section = minimal_section(context.table, context.bands, context.examples)
+    if section is None:
+        return None
+    return _rendered(
+        context,
+        "minimal",
+        "Minimal signals",
+        "minimal.html.j2",
+        section=section,
+        mask_columns=[title for title, _ in MASK_COLUMNS],
+    )
+
+
 def _mixtures(context: SectionContext) -> AnalysisSection | None:
     mixtures = mixture_sections(context.table, context.examples.get("separation", ()))
     if not mixtures:
@@ -69,5 +84,6 @@ def _mixtures(context: SectionContext) -> AnalysisSection | None:
 
 _SECTIONS: tuple[Callable[[SectionContext], AnalysisSection | None], ...] = (
     _band_removal,
+    _minimal,
     _mixtures,
 )
