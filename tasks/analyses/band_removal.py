@@ -34,6 +34,7 @@ from tasks.config import AuditConfig
 from tasks.datasets import Manifest
 from tasks.errors import ConfigError
 from tasks.explain import predict
+from tasks.texture import Votes
 from tasks.variables import MeansOfSamples, Variable
 from wam_core.agreement import crossing, rank_correlation
 from wam_core.basis import Band, CoefficientLayout
@@ -131,6 +132,10 @@ class BandRemoval(Analysis):
             metrics += _spreads(means)
             metrics += _scales_of_values(self.config, means)
         return metrics + _correlations_of_means(means)
+
+    def votes(self, tables: ShardTables) -> Votes:
+        """Right answers of fine levels against coarse ones; what fine levels are worth."""
+        return _Game.of(self.config, tables).votes()
 
     def sentences(self, metrics: Sequence[Mapping[str, Any]], element: str) -> list[str]:
         """Whether the attributed profile is what the model uses, and what it uses."""
@@ -321,6 +326,20 @@ class _Game:
             labels = {"level": self.level_names[first], "other_level": self.level_names[second]}
             found[Variable.of("shapley/interaction", **labels)] = interactions[:, column]
         return found
+
+    def votes(self) -> Votes:
+        settings: BandRemovalConfig = self.config.analyses.band_removal
+        votes: Votes = {}
+        if settings.pass_curves or settings.shapley:
+            high = [finest(level) for level in range(1, self.n_players)]
+            low = [full(self.n_players) & ~coalition for coalition in high]
+            fine, coarse = self.correct[:, high].mean(1), self.correct[:, low].mean(1)
+            votes["t_pass"] = (fine, fine + coarse)
+        if settings.shapley:
+            positive = np.clip(self._values, 0, None)
+            fine_levels = self.config.analyses.reliance.fine_levels
+            votes["shapley/fine_share"] = (positive[:, :fine_levels].sum(1), positive.sum(1))
+        return votes
 
     def _agreement(self) -> Measures:
         """Rank correlation of each method's profile with what removing levels does, per sample."""

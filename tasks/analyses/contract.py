@@ -22,6 +22,7 @@ from tasks.config import AuditConfig
 from tasks.datasets import Manifest, SampleReader
 from tasks.explain import Explanation, Prediction
 from tasks.models import LoadedModel
+from tasks.texture import Votes
 from tasks.variables import MeansOfSamples, Variable
 from wam_core.basis import CoefficientLayout
 from wam_core.intervals import FloatArray, Interval
@@ -228,6 +229,10 @@ class Analysis(ABC):
     def conclude(self, means: MeansOfSamples) -> Metrics:
         """Metrics that are functions of means."""
         return []
+
+    def votes(self, tables: ShardTables) -> Votes:
+        """What the analysis adds to the comparison of indices of texture reliance."""
+        return {}
 
     def sentences(self, metrics: Sequence[Mapping[str, Any]], element: str) -> list[str]:
         """Sentences for the headline, from the metrics of the summary.
