@@ -18,7 +18,7 @@ from tasks.analyses.minimal_selections import (
 )
 from tasks.errors import IncompleteAuditError
 from tasks.identity import basis_layout
-from tasks.reporting.minimal import MaskedExample, MaskedVersion
+from tasks.reporting.minimal_cards import MaskedExample, MaskedVersion
 from tasks.reporting.separation import selection_title
 from wam_core.masked_signals import MaskedSignal
 from wam_core.padding import support_of

@@ -14,7 +14,6 @@ from functools import cached_property
 from typing import Any, ClassVar, cast
 
 import numpy as np
-import pandas as pd
 import torch
 from torch import Tensor
 
@@ -28,9 +27,8 @@ from tasks.analyses.contract import (
     Row,
     ShardTables,
 )
+from tasks.analyses.minimal_measures import LEVEL_METRICS, Searches, minimal_sentences
 from tasks.analyses.minimal_selections import (
-    COARSE,
-    FINE,
     WHOLE,
     absent_values,
     example_file,
@@ -41,42 +39,21 @@ from tasks.analyses.minimal_selections import (
     restrictions,
     selections,
 )
-from tasks.analyses.mixtures import EVIDENCE, MODEL_FREE
+from tasks.analyses.mixtures import EVIDENCE
 from tasks.analyses_config import MinimalConfig
 from tasks.datasets import Manifest
 from tasks.errors import ConfigError
-from tasks.sentences import Metric, find_metric, fine_place, with_interval
-from tasks.variables import Variable
+from tasks.texture import Votes
 from wam_core.basis import CoefficientLayout
-from wam_core.intervals import FloatArray
 from wam_core.masked_signals import MaskedSignal, composition
 from wam_core.minimal import (
     MinimalSelection,
     available_coefficients,
     bisection_passes,
-    fine_preference,
     minimal_selection,
 )
 from wam_core.noise import generator
 from wam_core.readings import ClassReader
-
-_LEVEL_METRICS = {
-    "coefficient_share": "minimal/kept_share",
-    "energy_share": "minimal/kept_energy_share",
-    "kept_of_level": "minimal/kept_of_level",
-}
-_GAINS = {control: f"minimal/gain_over_{control}" for control in MODEL_FREE}
-
-_RANKINGS = {
-    "gradient": "by the gradient",
-    "smoothgrad_signed": "by WAM_SG",
-    "smoothgrad_absolute": "by WAM_SG",
-    "smoothgrad_squared": "by WAM_SG",
-    "integrated_gradients": "by WAM_IG",
-    EVIDENCE: "by WAM_IG's evidence for the class",
-    "magnitude": "by magnitude alone",
-    "random": "at random",
-}
 
 
 class Minimal(Analysis):
@@ -145,42 +122,18 @@ class Minimal(Analysis):
 
     def measure(self, tables: ShardTables) -> Measures:
         """Fractions by ranking, preferences of samples, and scales of what is kept."""
-        return _Searches(tables, self.settings).measures()
+        return Searches(tables, self.settings).measures()
+
+    def votes(self, tables: ShardTables) -> Votes:
+        """Samples that fine levels alone keep, among those that have a preference."""
+        preference = Searches(tables, self.settings).preference
+        if preference is None:
+            return {}
+        return {"t_min": (preference, np.where(np.isnan(preference), np.nan, 1.0))}
 
     def sentences(self, metrics: Sequence[Mapping[str, Any]], element: str) -> list[str]:
         """How little keeps the class, and whether fine or coarse levels do it alone."""
-        found = [
-            (words, find_metric(metrics, "minimal/fraction", {"method": selection}))
-            for selection, words in _RANKINGS.items()
-        ]
-        known = [(words, metric) for words, metric in found if metric is not None]
-        sentences = []
-        if known:
-            parts = [f"{_percent(metric)} chosen {words}" for words, metric in known]
-            sentences.append(
-                f"To keep the explained class it takes, on average, of a sample's coefficients: "
-                f"{', '.join(parts)} (n = {known[0][1]['n']})."
-            )
-        index = find_metric(metrics, "texture/t_min")
-        coverage = find_metric(metrics, "texture/t_min_coverage")
-        if index is not None and coverage is not None:
-            place = fine_place(self.config, element)
-            if self.settings.fine_levels not in (None, self.config.analyses.reliance.fine_levels):
-                place = f"in levels 1 to {fine_levels(self.config)}"
-            sentences.append(
-                f"Where either what lies {place} or everything else, but not both, keeps the class "
-                f"alone ({_percent(coverage)} of the samples), it is the fine part in "
-                f"{_percent(index)} (T_min, n = {index['n']})."
-            )
-        return sentences
-
-
-def _percent(metric: Metric) -> str:
-    scaled = {key: None if metric[key] is None else 100 * metric[key] for key in _BOUNDS}
-    return f"{with_interval(scaled, 1)} %"
-
-
-_BOUNDS = ("estimate", "low", "high")
+        return minimal_sentences(self.config, metrics, element)
 
 
 @dataclass(frozen=True)
@@ -284,100 +237,5 @@ def _add_levels(
             continue
         for column, level in enumerate(masked.layout.level_names):
             address: Row = {"selection": selection, "level": level}
-            numbers = {name: float(getattr(scales, name)[place, column]) for name in _LEVEL_METRICS}
+            numbers = {name: float(getattr(scales, name)[place, column]) for name in LEVEL_METRICS}
             findings.add("minimal_levels", place, address | numbers)
-
-
-@dataclass(frozen=True)
-class _Searches:
-    """The searches of one shard."""
-
-    tables: ShardTables
-    settings: MinimalConfig
-
-    def measures(self) -> Measures:
-        found: Measures = {}
-        for selection, rows in self._rows.groupby("selection", sort=True):
-            found |= self._of_selection(str(selection), rows)
-        return found | self._gains() | self._of_samples() | self._scales()
-
-    @cached_property
-    def _rows(self) -> pd.DataFrame:
-        """Searches of samples whose class is kept with everything."""
-        rows = self.tables["minimal"]
-        whole = rows[(rows["restriction"] == WHOLE) & rows["kept"]]
-        return rows[rows["sample_index"].isin(whole["sample_index"])]
-
-    def _any_ranking(self, restriction: str) -> pd.DataFrame:
-        """One row per sample, for what is the same whatever ranks the coefficients."""
-        rows = self._rows[self._rows["restriction"] == restriction]
-        return rows.drop_duplicates("sample_index")
-
-    def _of_selection(self, selection: str, rows: pd.DataFrame) -> Measures:
-        found: Measures = {}
-        for name, part in rows.groupby("restriction", sort=True):
-            restriction = "" if name == WHOLE else str(name)
-            fraction = self._column(part, "fraction")
-            variable = Variable.of("minimal/fraction", method=selection, restriction=restriction)
-            found[variable] = fraction
-            if name == WHOLE:
-                for most in self.settings.fractions:
-                    within = Variable.of("minimal/within", method=selection, fraction=f"{most:g}")
-                    found[within] = np.where(np.isnan(fraction), np.nan, fraction <= most)
-        return found
-
-    def _gains(self) -> Measures:
-        """How many times the number of coefficients halves against those that need no model."""
-        whole = self._rows[self._rows["restriction"] == WHOLE]
-        # One coefficient stands for none: both are next to nothing, and none has no logarithm.
-        octaves = {
-            str(selection): np.log2(np.maximum(self._column(rows, "n_kept"), 1))
-            for selection, rows in whole.groupby("selection", sort=True)
-        }
-        return {
-            Variable.of(name, method=selection): octaves[control] - values
-            for selection, values in octaves.items()
-            if selection not in MODEL_FREE
-            for control, name in _GAINS.items()
-            if control in octaves
-        }
-
-    def _of_samples(self) -> Measures:
-        rows = self.tables["minimal"]
-        everyone = rows[rows["restriction"] == WHOLE].drop_duplicates("sample_index")
-        applicable = self._column(everyone, "kept")
-        n_kept = self._column(self._any_ranking(WHOLE), "n_kept")
-        by_nothing = np.where(np.isnan(n_kept), np.nan, n_kept == 0)
-        return {
-            Variable.of("minimal/applicable"): applicable,
-            Variable.of("minimal/kept_by_nothing"): by_nothing,
-        } | self._preferences()
-
-    def _preferences(self) -> Measures:
-        success = {name: self._column(self._any_ranking(name), "kept") for name in (FINE, COARSE)}
-        known = ~np.isnan(success[FINE]) & ~np.isnan(success[COARSE])
-        if not known.any():
-            return {}
-        fine, coarse = (torch.from_numpy(success[name] == 1) for name in (FINE, COARSE))
-        preference = np.where(known, fine_preference(fine, coarse).numpy(), np.nan)
-        decided = np.where(known, ~np.isnan(preference), np.nan)
-        return {
-            Variable.of("minimal/success", restriction=FINE): success[FINE],
-            Variable.of("minimal/success", restriction=COARSE): success[COARSE],
-            Variable.of("texture/t_min"): preference,
-            Variable.of("texture/t_min_coverage"): decided,
-        }
-
-    def _scales(self) -> Measures:
-        found: Measures = {}
-        rows = self.tables["minimal_levels"]
-        for key, part in rows.groupby(["selection", "level"], sort=True):
-            selection, level = cast("tuple[str, str]", key)
-            for column, name in _LEVEL_METRICS.items():
-                values = self._column(part, column)
-                if not np.isnan(values).all():
-                    found[Variable.of(name, method=selection, level=level)] = values
-        return found
-
-    def _column(self, rows: pd.DataFrame, name: str) -> FloatArray:
-        return self.tables.aligned(rows.set_index("sample_index")[name])
