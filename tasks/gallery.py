@@ -16,6 +16,7 @@ from tasks.datasets import Manifest, SampleReader, build_manifest
 from tasks.datasets.sample import Signal
 from tasks.errors import ConfigError, IdentityError, IncompleteAuditError
 from tasks.identity import AUDIT_FILE, basis_layout
+from tasks.minimal_gallery import masked_examples
 from tasks.preprocessing import Preprocessing
 from tasks.reporting import MixtureSounds, SampleExplanation
 from tasks.reporting.separation import selection_title
@@ -168,7 +169,11 @@ class StoredAudit:
 
     def examples(self) -> dict[str, Any]:
         """What analyses kept of single samples, by section of the configuration."""
-        return {"separation": self.mixtures()}
+        return {
+            "separation": self.mixtures(),
+            "minimal": masked_examples(self, "minimal"),
+            "minimal_masks": masked_examples(self, "minimal_masks"),
+        }
 
     def mixtures(self) -> list[MixtureSounds]:
         """Sounds of the examples of mixtures, rebuilt from the most coefficients, where stored."""

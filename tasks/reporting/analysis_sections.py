@@ -12,6 +12,7 @@ from tasks.reporting.band_removal import band_removal_section
 from tasks.reporting.critical_bands import critical_bands_section
 from tasks.reporting.environment import environment
 from tasks.reporting.metric_table import MetricTable
+from tasks.reporting.minimal import MASK_COLUMNS, minimal_section
 from tasks.reporting.separation import mixture_sections
 from tasks.reporting.shortcuts import shortcuts_section
 from tasks.reporting.suppression import suppression_table
@@ -79,6 +80,20 @@ def _shortcuts(context: SectionContext) -> AnalysisSection | None:
     return _rendered(context, "shortcuts", "Shortcuts", "shortcuts.html.j2", section=section)
 
 
+def _minimal(context: SectionContext) -> AnalysisSection | None:
+    section = minimal_section(context.table, context.bands, context.examples)
+    if section is None:
+        return None
+    return _rendered(
+        context,
+        "minimal",
+        "Minimal signals",
+        "minimal.html.j2",
+        section=section,
+        mask_columns=[title for title, _ in MASK_COLUMNS],
+    )
+
+
 def _mixtures(context: SectionContext) -> AnalysisSection | None:
     mixtures = mixture_sections(context.table, context.examples.get("separation", ()))
     if not mixtures:
@@ -97,6 +112,7 @@ _SECTIONS: tuple[Callable[[SectionContext], AnalysisSection | None], ...] = (
     _band_removal,
     _critical_bands,
     _shortcuts,
+    _minimal,
     _suppression,
     _mixtures,
 )
