@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from tasks.analyses.contract import Analysis
+from tasks.analyses.cue_conflict import CueConflict
+from tasks.analyses.hybrid import Hybrid
 from tasks.analyses.separation import Separation
 from tasks.config import AuditConfig
 
-ANALYSES: tuple[type[Analysis], ...] = (Separation,)
+ANALYSES: tuple[type[Analysis], ...] = (Separation, CueConflict, Hybrid)
 
 
 def enabled_analyses(config: AuditConfig) -> list[Analysis]:

@@ -8,7 +8,9 @@ from typing import Any
 
 from markupsafe import Markup
 
+from tasks.reporting.cue_conflict import conflict_figures
 from tasks.reporting.environment import environment
+from tasks.reporting.hybrid import example_pictures, hybrid_rows
 from tasks.reporting.metric_table import MetricTable
 from tasks.reporting.separation import mixture_sections
 
@@ -59,4 +61,25 @@ def _mixtures(context: SectionContext) -> AnalysisSection | None:
     return _rendered(context, "mixtures", "Mixtures", "separation.html.j2", mixtures=mixtures)
 
 
-_SECTIONS: tuple[Callable[[SectionContext], AnalysisSection | None], ...] = (_mixtures,)
+def _cue_conflicts(context: SectionContext) -> AnalysisSection | None:
+    conflicts = conflict_figures(context.table)
+    if conflicts is None:
+        return None
+    return _rendered(
+        context, "cue-conflict", "Shape or texture", "cue_conflict.html.j2", conflicts=conflicts
+    )
+
+
+def _hybrids(context: SectionContext) -> AnalysisSection | None:
+    rows = hybrid_rows(context.table, context.bands)
+    if not rows:
+        return None
+    examples = [example_pictures(example) for example in context.examples.get("hybrid", ())]
+    return _rendered(context, "hybrids", "Hybrids", "hybrid.html.j2", rows=rows, examples=examples)
+
+
+_SECTIONS: tuple[Callable[[SectionContext], AnalysisSection | None], ...] = (
+    _mixtures,
+    _cue_conflicts,
+    _hybrids,
+)
