@@ -65,7 +65,7 @@ class Partners:
                     row=other,
                     sample_id=str(self.manifest.table["sample_id"].iat[other]),
                     label=int(labels[other]),
-                    signal=torch.from_numpy(sample.signal),
+                    signal=torch.tensor(sample.signal),
                     n_valid=sample.n_valid,
                 )
         return None

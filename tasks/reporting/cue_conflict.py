@@ -23,12 +23,12 @@ class ConflictFigures:
     """Where every image went, and the measures that follow.
 
     Attributes:
-        counts: What is counted, how many, and which part of what.
+        counts: What is counted, how many, and which part of the line they belong to.
+        rows: All true conflicts, then those of each category.
     """
 
     counts: tuple[tuple[str, int, str], ...]
-    overall: CategoryRow
-    categories: tuple[CategoryRow, ...]
+    rows: tuple[CategoryRow, ...]
 
 
 def conflict_figures(table: MetricTable) -> ConflictFigures | None:
@@ -49,11 +49,8 @@ def conflict_figures(table: MetricTable) -> ConflictFigures | None:
         if metric is not None and metric.estimate is not None:
             counts.append((title, round(metric.estimate * metric.n), metric.text))
     names = [metric.labels.get("category", "") for metric in table.named("texture/coverage")]
-    return ConflictFigures(
-        tuple(counts),
-        _row(table, "All", {}),
-        tuple(_row(table, name, {"category": name}) for name in sorted(filter(None, names))),
-    )
+    categories = [_row(table, name, {"category": name}) for name in sorted(filter(None, names))]
+    return ConflictFigures(tuple(counts), (_row(table, "All", {}), *categories))
 
 
 def _row(table: MetricTable, title: str, labels: dict[str, str]) -> CategoryRow:
