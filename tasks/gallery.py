@@ -205,11 +205,11 @@ class StoredAudit:
             return []
         size = self.config.store.shard_size
         shards = plan_shards(len(self.manifest.table), size)
-        done = completed_shards(self.folder, shards, self.audit["digest"])
         found = []
         for row in sorted(picture_rows(self.config, self.manifest)):
-            if row // size in done:
-                table = read_part(self.folder, "hybrid", shards[row // size])
+            shard = shards[row // size]
+            if completed_shards(self.folder, [shard], self.audit["digest"]):
+                table = read_part(self.folder, "hybrid", shard)
                 of_row = table[table["sample_index"] == row]
                 if len(of_row):
                     found.append(self._hybrid(row, of_row))

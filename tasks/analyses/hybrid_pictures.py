@@ -13,7 +13,7 @@ FloatArray = npt.NDArray[np.floating]
 PICTURES = "pictures"
 """Folder of an audit that holds pictures."""
 
-_SIDE = 192
+_SIDE = 128
 _HEIGHT = 96
 
 
@@ -31,7 +31,7 @@ def hybrid_file(row: int, what: str) -> str:
 
 
 def signal_png(signal: FloatArray, peak: float) -> bytes:
-    """A signal (channel, *space) as a PNG file, its longer side at most 192 pixels.
+    """A signal (channel, *space) as a PNG file of at most 128 x 128 pixels, or 128 x 256.
 
     Images as they are; the middle plane across each axis of a volume; the range of amplitudes over
     time of a sound. What leaves the range of the picture is clipped.
