@@ -117,12 +117,24 @@ def describe_plan(costs: dict[str, Any]) -> str:
         f"tasks          {costs['n_tasks']}",
         f"model          output {tuple(checked['output_shape'])}; {tried}",
         f"passes         {costs['n_forward']} forward, {costs['n_backward']} forward and backward",
+        *_parts(costs["parts"]),
         f"files          about {costs['n_files']}, {costs['n_bytes'] / 1e6:.1f} MB",
         f"memory         {costs['memory_bytes'] / 1e6:.0f} MB for maps, "
         f"{checked['bytes_per_sample'] / 1e6:.0f} MB per sample of a batch",
         f"time           about {_duration(costs['estimated_seconds'])}",
     ]
     return "\n".join(lines + [f"note           {warning}" for warning in checked["warnings"]])
+
+
+def _parts(parts: dict[str, dict[str, int]]) -> list[str]:
+    """A line for each analysis, where there is one beside attribution."""
+    if len(parts) < 2:
+        return []
+    return [
+        f"               {section}: {part['n_forward']} forward, {part['n_backward']} forward and "
+        f"backward on {part['n_samples']} samples"
+        for section, part in parts.items()
+    ]
 
 
 def _duration(seconds: float) -> str:

@@ -7,6 +7,7 @@ thousand. Samples that share a group are resampled together.
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
@@ -26,6 +27,7 @@ from tasks.shard_sums import CLASS_METRICS, ShardSums, merge_all, sum_partition
 from tasks.store import AuditFolder, Receipt, Shard
 from tasks.store.receipts import total_statuses
 from tasks.store.tables import SCHEMAS, part_name
+from tasks.texture import AGREEMENT
 from tasks.variables import Variable
 from wam_core.intervals import Interval, quantile_interval, wilson_interval
 
@@ -44,6 +46,7 @@ _UNITS = {
     "reliance/entropy": ("fraction", "none"),
     "attribution/completeness_gap": ("ratio", "lower"),
     "attribution/share_standard_error": ("fraction", "lower"),
+    AGREEMENT: ("correlation", "higher"),
 } | {name: unit for analysis in ANALYSES for name, unit in analysis.units.items()}
 
 _PROPORTIONS = frozenset(name for analysis in ANALYSES for name in analysis.proportions)
@@ -217,11 +220,15 @@ def _intervals(config: AuditConfig, sums: ShardSums) -> list[Interval]:
 
 def _concluded_metrics(config: AuditConfig, sums: ShardSums) -> list[dict[str, Any]]:
     """What the analyses make of several means."""
-    means = sums.means_of_samples(config.analyses.intervals.confidence)
+    settings = config.analyses.intervals
+    means = sums.means_of_samples(settings.confidence)
+    agreements = sums.votes.agreements(
+        confidence=settings.confidence, n_resamples=settings.n_resamples, seed=settings.seed
+    )
+    concluded = [analysis.conclude(means) for analysis in enabled_analyses(config)]
     return [
         metric(variable.metric, variable.labels(), interval)
-        for analysis in enabled_analyses(config)
-        for variable, interval in analysis.conclude(means)
+        for variable, interval in itertools.chain(*concluded, agreements)
         if interval.n
     ]
 

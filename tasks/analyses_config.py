@@ -1,8 +1,10 @@
-"""What is computed beyond the attributions: reliance, intervals, mixtures, cue conflicts."""
+"""What is computed beside and from the attributions."""
 
 from __future__ import annotations
 
-from pydantic import Field, NonNegativeInt, PositiveFloat, PositiveInt
+from typing import Literal
+
+from pydantic import Field, NonNegativeInt, PositiveFloat, PositiveInt, model_validator
 
 from tasks.schema import Fraction, Frozen
 
@@ -40,6 +42,43 @@ class SeparationConfig(Frozen):
     )
 
 
+class BandRemovalConfig(Frozen):
+    """What the model does without a level, with it alone, and with every combination of levels."""
+
+    enabled: bool = Field(False, description="Remove levels from the input and predict again.")
+    samples: PositiveInt | None = Field(
+        100, description="Samples taken, the same share of every class; null: all."
+    )
+    ablation: bool = Field(True, description="Each level removed, and each kept alone.")
+    orientations: bool = Field(True, description="The same of each orientation of each level.")
+    pass_curves: bool = Field(True, description="Finest levels removed, and kept alone.")
+    shapley: bool = Field(
+        True, description="All coalitions of levels: exact Shapley values and interactions."
+    )
+    baseline: Literal["sample_mean", "zero"] = Field(
+        "sample_mean",
+        description="What a removed level is replaced by: that of the mean of every channel of the "
+        "sample, or of zero.",
+    )
+    harmful_below: float = Field(
+        -0.01,
+        le=0,
+        description="A level whose Shapley value (change of the class's probability) is below this "
+        "is harmful to a sample.",
+    )
+
+    @model_validator(mode="after")
+    def _does_something(self) -> BandRemovalConfig:
+        if self.enabled and not (
+            self.ablation or self.orientations or self.pass_curves or self.shapley
+        ):
+            raise ValueError(
+                "band_removal is enabled, but each of ablation, orientations, pass_curves and "
+                "shapley is off; switch one on"
+            )
+        return self
+
+
 class CueConflictConfig(Frozen):
     """Images whose shape and texture tell of different categories (Geirhos et al. 2019)."""
 
@@ -72,11 +111,12 @@ class HybridConfig(Frozen):
 
 
 class AnalysesConfig(Frozen):
-    """What is computed from the attributions."""
+    """What is computed beside and from the attributions."""
 
     reliance: RelianceConfig = RelianceConfig()
     intervals: IntervalConfig = IntervalConfig()
     separation: SeparationConfig = SeparationConfig()
+    band_removal: BandRemovalConfig = BandRemovalConfig()
     cue_conflict: CueConflictConfig = CueConflictConfig()
     hybrid: HybridConfig = HybridConfig()
     gallery_size: NonNegativeInt = Field(12, description="Samples pictured in the report.")

@@ -6,7 +6,7 @@ from typing import Any
 
 from tasks.analyses import enabled_analyses
 from tasks.config import AuditConfig
-from tasks.sentences import find_metric, with_interval
+from tasks.sentences import find_metric, fine_place, level_place, with_interval
 
 _METHOD_NAMES = {
     "gradient": "the plain gradient",
@@ -34,7 +34,7 @@ def write_headline(
     for method, name in _METHOD_NAMES.items():
         sentences += _reliance(config, summary, method, name, element)
     for analysis in enabled_analyses(config):
-        sentences += analysis.sentences(summary["metrics"])
+        sentences += analysis.sentences(summary["metrics"], element)
     sentences += _trust(config, summary)
     return sentences
 
@@ -72,30 +72,13 @@ def _reliance(
         key=lambda entry: entry["estimate"],
     )
     level = top["labels"]["level"]
-    fine_part, where = _places(config, level, element)
+    fine_part, where = fine_place(config, element), level_place(config, level, element)
     return [
         f"By {name}, {with_interval(fine, 2)} of the importance lies {fine_part} "
         f"(levels 1 to {fine_levels}); the largest share of one level, "
         f"{with_interval(top, 2)}, lies in {where}; the scale centroid is "
         f"{with_interval(centroid, 2)} octaves (low is fine; n = {fine['n']})."
     ]
-
-
-def _places(config: AuditConfig, level: int | str, element: str) -> tuple[str, str]:
-    """Where the fine levels and one level lie: in Hz for sound, else by the size of structures."""
-    levels, fine_levels = config.basis.levels, config.analyses.reliance.fine_levels
-    if config.dataset.audio is not None:
-        rate = config.dataset.audio.sample_rate
-        fine_part = f"above {rate / 2 ** (fine_levels + 1):.5g} Hz"
-        if level == "approximation":
-            return fine_part, f"the approximation (below {rate / 2 ** (levels + 1):.4g} Hz)"
-        low, high = rate / 2 ** (int(level) + 1), rate / 2 ** int(level)
-        return fine_part, f"level {level} ({low:.5g} to {high:.5g} Hz)"
-    fine_part = f"in structures of 1 to {2**fine_levels} {element}"
-    if level == "approximation":
-        return fine_part, f"the approximation (structures above {2**levels} {element})"
-    smallest = 2 ** (int(level) - 1)
-    return fine_part, f"level {level} (structures of {smallest} to {2 * smallest} {element})"
 
 
 def _trust(config: AuditConfig, summary: dict[str, Any]) -> list[str]:

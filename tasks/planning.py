@@ -17,6 +17,15 @@ _COMPRESSION = 0.75
 
 
 @dataclass(frozen=True)
+class PartOfPlan:
+    """What one analysis costs: how many samples it takes, and rows passed through the model."""
+
+    n_samples: int
+    n_forward: int
+    n_backward: int
+
+
+@dataclass(frozen=True)
 class Plan:
     """The predicted cost of an audit.
 
@@ -28,6 +37,7 @@ class Plan:
         n_files: Files of the finished audit folder, without the report's.
         n_bytes: Their size, roughly.
         memory_bytes: Largest arrays a worker holds, besides the model's activations.
+        parts: Samples and passes of attribution and of each analysis, by section.
         estimated_seconds: Time on this machine; None until a probe has measured it.
     """
 
@@ -41,6 +51,7 @@ class Plan:
     n_files: int
     n_bytes: int
     memory_bytes: int
+    parts: dict[str, PartOfPlan]
     estimated_seconds: float | None = None
 
     def record(self) -> dict[str, Any]:
@@ -68,6 +79,7 @@ def plan_audit(session: AuditSession) -> Plan:
         n_files=len(shards) * (methods + _n_tables(config) + 1) + methods + 2,
         n_bytes=round(n_samples * methods * map_bytes * _COMPRESSION),
         memory_bytes=shard_rows * methods * map_bytes,
+        parts=passes_by_part(session, pending),
     )
 
 
@@ -110,18 +122,25 @@ def passes_per_sample(config: AuditConfig) -> Passes:
     return Passes(1 + config.attribution.n_forward, config.attribution.n_backward)
 
 
-def total_passes(session: AuditSession, shards: list[Shard]) -> Passes:
-    """Passes of some shards, with what every analysis adds for the samples it takes."""
+def passes_by_part(session: AuditSession, shards: list[Shard]) -> dict[str, PartOfPlan]:
+    """Passes of some shards: `attribution` (with the clean pass), then each analysis."""
     n_samples = sum(shard.stop - shard.start for shard in shards)
-    each = passes_per_sample(session.config)
-    forward, backward = n_samples * each.forward, n_samples * each.backward
+    parts = {"attribution": _part(n_samples, passes_per_sample(session.config))}
     for analysis in enabled_analyses(session.config):
         chosen = session.chosen[analysis.section]
         taken = n_samples if chosen is None else _number_in(chosen, shards)
-        each = analysis.passes(session.layout)
-        forward += taken * each.forward
-        backward += taken * each.backward
-    return Passes(forward, backward)
+        parts[analysis.section] = _part(taken, analysis.passes(session.layout))
+    return parts
+
+
+def total_passes(session: AuditSession, shards: list[Shard]) -> Passes:
+    """Passes of some shards, with what every analysis adds for the samples it takes."""
+    parts = passes_by_part(session, shards).values()
+    return Passes(sum(part.n_forward for part in parts), sum(part.n_backward for part in parts))
+
+
+def _part(n_samples: int, each: Passes) -> PartOfPlan:
+    return PartOfPlan(n_samples, n_samples * each.forward, n_samples * each.backward)
 
 
 def _number_in(chosen: frozenset[int], shards: list[Shard]) -> int:

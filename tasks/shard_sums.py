@@ -9,6 +9,7 @@ import numpy as np
 import pandas as pd
 
 from tasks.analyses import Analysis, ShardTables
+from tasks.texture import Votes, VotesByClass
 from tasks.variables import MeansOfSamples, Variable
 from wam_core.intervals import FloatArray, ReplicateSums, poisson_weights
 
@@ -43,6 +44,7 @@ class ShardSums:
         class_accuracy: The same per (class index, class name).
         variables: Variable of each column of `means`.
         class_variables: Variable of each column of `class_means`.
+        votes: What the indices of texture reliance are made of.
     """
 
     accuracy: tuple[int, int]
@@ -51,12 +53,13 @@ class ShardSums:
     means: ReplicateSums
     class_variables: tuple[Variable, ...]
     class_means: ReplicateSums
+    votes: VotesByClass
 
     @classmethod
     def empty(cls) -> ShardSums:
         """Sums over no shard."""
         nothing = ReplicateSums.of(np.zeros((0, 0)), np.zeros((0, 1)))
-        return cls((0, 0), {}, (), nothing, (), nothing)
+        return cls((0, 0), {}, (), nothing, (), nothing, VotesByClass())
 
     def means_of_samples(self, confidence: float) -> MeansOfSamples:
         """All means with their replicates, for what is a function of several."""
@@ -101,8 +104,10 @@ def sum_partition(
             for name, table in ({"levels": levels} | dict(others or {})).items()
         },
     )
+    votes = _fine_shares(values)
     for analysis in analyses:
         whole |= dict(sorted(analysis.measure(tables).items()))
+        votes |= analysis.votes(tables)
     classes = _class_subsets(values, samples["class_name"])
     return ShardSums(
         accuracy=_accuracy(samples),
@@ -111,6 +116,7 @@ def sum_partition(
         means=ReplicateSums.of(_matrix(whole, len(samples)), weights),
         class_variables=tuple(classes),
         class_means=ReplicateSums.of(_matrix(classes, len(samples)), weights[:, :CLASS_RESAMPLES]),
+        votes=VotesByClass.of(votes, samples["class_name"]),
     )
 
 
@@ -132,7 +138,15 @@ def _merge(left: ShardSums, right: ShardSums) -> ShardSums:
         before = counts.get(key, (0, 0))
         counts[key] = (before[0] + correct, before[1] + total)
     accuracy = (left.accuracy[0] + right.accuracy[0], left.accuracy[1] + right.accuracy[1])
-    return ShardSums(accuracy, counts, variables, means, class_variables, class_means)
+    return ShardSums(
+        accuracy,
+        counts,
+        variables,
+        means,
+        class_variables,
+        class_means,
+        left.votes.merge(right.votes),
+    )
 
 
 def _merge_means(
@@ -188,6 +202,15 @@ def _values_by_sample(
             if not np.isnan(aligned).all():
                 values[Variable.of(name, method=method, level=level)] = aligned
     return values
+
+
+def _fine_shares(values: dict[Variable, FloatArray]) -> Votes:
+    """The fine share of every method, as an index of texture reliance."""
+    return {
+        f"fine_share of {variable.get('method')}": (numbers, np.where(np.isnan(numbers), np.nan, 1))
+        for variable, numbers in values.items()
+        if variable.metric == "reliance/fine_share" and variable.get("method") in CLASS_METHODS
+    }
 
 
 def _aligned(series: pd.Series, index: pd.Index) -> FloatArray:

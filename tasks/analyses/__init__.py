@@ -8,6 +8,7 @@ from tasks.analyses.contract import (
     BatchAnalysis,
     Findings,
     Measures,
+    Metrics,
     Passes,
     ShardTables,
 )
@@ -20,6 +21,7 @@ __all__ = [
     "BatchAnalysis",
     "Findings",
     "Measures",
+    "Metrics",
     "Passes",
     "ShardTables",
     "enabled_analyses",

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from tasks.analyses.band_removal import BandRemoval
 from tasks.analyses.contract import Analysis
 from tasks.analyses.cue_conflict import CueConflict
 from tasks.analyses.hybrid import Hybrid
 from tasks.analyses.separation import Separation
 from tasks.config import AuditConfig
 
-ANALYSES: tuple[type[Analysis], ...] = (Separation, CueConflict, Hybrid)
+ANALYSES: tuple[type[Analysis], ...] = (BandRemoval, Separation, CueConflict, Hybrid)
 
 
 def enabled_analyses(config: AuditConfig) -> list[Analysis]:

@@ -22,6 +22,7 @@ from tasks.config import AuditConfig
 from tasks.datasets import Manifest, SampleReader
 from tasks.explain import Explanation, Prediction
 from tasks.models import LoadedModel
+from tasks.texture import Votes
 from tasks.variables import MeansOfSamples, Variable
 from wam_core.basis import CoefficientLayout
 from wam_core.intervals import FloatArray, Interval
@@ -30,6 +31,9 @@ from wam_core.padding import support_of
 Row = dict[str, object]
 Measures = dict[Variable, FloatArray]
 """One number per sample of a shard and variable; NaN where a sample has none."""
+
+Metrics = list[tuple[Variable, Interval]]
+"""Metrics with their intervals."""
 
 
 @dataclass(frozen=True)
@@ -112,6 +116,7 @@ class Batch:
         target = int(self.targets[place])
         return {
             "probability_target": float(prediction.probabilities[where, target]),
+            "predicted": predicted,
             "correct": None if label is None else predicted == label,
             "kept": predicted == int(self.prediction.predicted[place]),
         }
@@ -225,10 +230,18 @@ class Analysis(ABC):
     def measure(self, tables: ShardTables) -> Measures:
         """Numbers per sample of a shard, whose means are metrics or feed `conclude`."""
 
-    def conclude(self, means: MeansOfSamples) -> list[tuple[Variable, Interval]]:
+    def conclude(self, means: MeansOfSamples) -> Metrics:
         """Metrics that are functions of means."""
         return []
 
-    def sentences(self, metrics: Sequence[Mapping[str, Any]]) -> list[str]:
-        """Sentences for the headline, from the metrics of the summary."""
+    def votes(self, tables: ShardTables) -> Votes:
+        """What the analysis adds to the comparison of indices of texture reliance."""
+        return {}
+
+    def sentences(self, metrics: Sequence[Mapping[str, Any]], element: str) -> list[str]:
+        """Sentences for the headline, from the metrics of the summary.
+
+        Args:
+            element: What a signal is sampled in: samples, pixels or voxels.
+        """
         return []

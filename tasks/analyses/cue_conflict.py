@@ -97,7 +97,7 @@ class CueConflict(Analysis):
             }
         return values
 
-    def sentences(self, metrics: Sequence[Mapping[str, Any]]) -> list[str]:
+    def sentences(self, metrics: Sequence[Mapping[str, Any]], element: str) -> list[str]:
         """The bias, never without its coverage."""
         names = ("eligible", "coverage", "shape_match", "texture_match", "neither")
         found = {name: find_metric(metrics, f"texture/{name}") for name in names}

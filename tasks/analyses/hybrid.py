@@ -7,11 +7,12 @@ well as texture.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, ClassVar
 
+import pandas as pd
 import torch
 from torch import Tensor
 
@@ -32,6 +33,7 @@ from tasks.datasets import Manifest
 from tasks.errors import ConfigError
 from tasks.explain import Prediction, predict
 from tasks.sentences import find_metric, with_interval
+from tasks.texture import Votes
 from tasks.variables import Variable
 from wam_core.basis import CoefficientLayout
 from wam_core.hybrids import exchange_fine_levels
@@ -78,24 +80,36 @@ class Hybrid(Analysis):
 
     def measure(self, tables: ShardTables) -> Measures:
         """By cut, over the hybrids that count."""
-        rows = tables["hybrid"]
-        counted = rows["coarse_correct"] & rows["fine_correct"]
-        if not self.settings.only_correct:
-            counted = counted | True
         values: Measures = {}
-        for cut, of_cut in rows.groupby("cut", sort=True):
-            by_sample = of_cut.set_index("sample_index")
-            eligible = counted[of_cut.index].set_axis(by_sample.index)
+        for cut, verdict, eligible in self._verdicts(tables):
             # Who the parents are does not depend on the cut.
             values[Variable.of(_ELIGIBLE)] = tables.aligned(eligible)
-            verdict = by_sample["verdict"][eligible]
             for name, counts in _MATCHES.items():
                 values[Variable.of(name, cut=cut)] = tables.aligned(verdict.isin(counts))
             decided = verdict[verdict != OTHER]
             values[Variable.of(_BIAS, cut=cut)] = tables.aligned(decided == COARSE)
         return values
 
-    def sentences(self, metrics: Sequence[Mapping[str, Any]]) -> list[str]:
+    def votes(self, tables: ShardTables) -> Votes:
+        """Answers that name a parent, by the class of the coarse one: those for the fine one."""
+        return {
+            f"hybrid_fine_bias at cut {cut}": (
+                tables.aligned(verdict == FINE),
+                tables.aligned(verdict != OTHER),
+            )
+            for cut, verdict, _ in self._verdicts(tables)
+        }
+
+    def _verdicts(self, tables: ShardTables) -> Iterator[tuple[int, pd.Series, pd.Series]]:
+        """By cut: verdicts of the hybrids that count, and whether each sample's does."""
+        for cut, rows in tables["hybrid"].groupby("cut", sort=True):
+            by_sample = rows.set_index("sample_index")
+            eligible = by_sample["coarse_correct"] & by_sample["fine_correct"]
+            if not self.settings.only_correct:
+                eligible = eligible | True
+            yield int(str(cut)), by_sample["verdict"][eligible], eligible
+
+    def sentences(self, metrics: Sequence[Mapping[str, Any]], element: str) -> list[str]:
         """The preference at every cut, never without its coverage."""
         parents = " whose parents are both predicted correctly" * self.settings.only_correct
         sentences = []

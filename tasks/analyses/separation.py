@@ -134,7 +134,7 @@ class Separation(Analysis):
                 values[Variable.of(name, **labels)] = tables.aligned(by_sample[column])
         return values | _gains(values) | _contrast_gains(values)
 
-    def sentences(self, metrics: Sequence[Mapping[str, Any]]) -> list[str]:
+    def sentences(self, metrics: Sequence[Mapping[str, Any]], element: str) -> list[str]:
         """What explanations recover of a sound in each mixture, against what magnitude does."""
         fraction = f"{max(self.settings.fractions, default=0):g}"
         sentences = []

@@ -8,6 +8,7 @@ from typing import Any
 
 from markupsafe import Markup
 
+from tasks.reporting.band_removal import band_removal_section
 from tasks.reporting.cue_conflict import conflict_figures
 from tasks.reporting.environment import environment
 from tasks.reporting.hybrid import example_pictures, hybrid_rows
@@ -54,6 +55,13 @@ def _rendered(
     return AnalysisSection(anchor, title, Markup(page))
 
 
+def _band_removal(context: SectionContext) -> AnalysisSection | None:
+    section = band_removal_section(context.table, context.bands)
+    if section is None:
+        return None
+    return _rendered(context, "bands", "Levels removed", "band_removal.html.j2", section=section)
+
+
 def _mixtures(context: SectionContext) -> AnalysisSection | None:
     mixtures = mixture_sections(context.table, context.examples.get("separation", ()))
     if not mixtures:
@@ -79,6 +87,7 @@ def _hybrids(context: SectionContext) -> AnalysisSection | None:
 
 
 _SECTIONS: tuple[Callable[[SectionContext], AnalysisSection | None], ...] = (
+    _band_removal,
     _mixtures,
     _cue_conflicts,
     _hybrids,

@@ -74,6 +74,17 @@ def fraction_axis(
     return Axis(title, 0.0, grid[-1], start, stop, 0.0, grid)
 
 
+def change_axis(title: str, values: Iterable[float]) -> Axis:
+    """Fractions on both sides of 0, labelled in percent, with 0 as the origin of bars."""
+    known = [*values, 0.0]
+    low, high = min(known), max([*known, 0.01])
+    steps = (0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5)
+    step = next((step for step in steps if high - low <= 6 * step), 1.0)
+    first, last = math.floor(round(low / step, 9)), math.ceil(round(high / step, 9))
+    grid = tuple(round(index * step, 6) for index in range(first, last + 1))
+    return Axis(title, grid[0], grid[-1], _PLOT_LEFT, _PLOT_RIGHT, 0.0, grid)
+
+
 def ratio_axis(title: str, values: Iterable[float]) -> Axis:
     """Logarithmic, with 1 on it, labelled at powers of 2 or 10."""
     positive = [value for value in values if value > 0] + [1.0]

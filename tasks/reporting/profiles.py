@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from tasks.reporting.charts import Axis, RowChart, Value, fraction_axis, ratio_axis, row_chart
-from tasks.reporting.metric_table import Metric, MetricTable, Profile
+from tasks.reporting.metric_table import MetricTable, Profile
 from tasks.reporting.wording import (
     FEW_SAMPLES,
     METHODS,
@@ -117,31 +117,43 @@ def _panel(
 ) -> Panel:
     metrics = [metric for profile in profiles.values() for metric in profile.values()]
     levels = ordered_levels({level for profile in profiles.values() for level in profile})
-    rows = [
-        (level_title(level), bands.get(level, ""), _values(level, profiles)) for level in levels
-    ]
+    rows = level_rows(levels, profiles, bands)
     title = method_title(method)
-    description = f"{words.title} by level, {title}. {_spoken(levels, profiles)}"
+    description = f"{words.title} by level, {title}. {spoken(levels, profiles)}"
     return Panel(
         method=method,
         title=title,
         reading=METHODS[method].reading if method in METHODS else "",
         normalisation=words.key,
-        chart=row_chart(description, _axis(words, metrics), rows),
+        chart=row_chart(description, _axis(words, profiles), rows),
         numbers=_numbers(levels, profiles, bands),
         n=max((metric.n for metric in metrics), default=0),
     )
 
 
-def _axis(words: NormalisationWords, metrics: Sequence[Metric]) -> Axis:
-    values = [
+def _axis(words: NormalisationWords, profiles: Mapping[str, Profile]) -> Axis:
+    make = ratio_axis if words.key == "relative_share" else fraction_axis
+    return make(words.axis, spread(profiles.values()))
+
+
+def level_rows(
+    levels: Sequence[str], profiles: Mapping[str, Profile], bands: Mapping[str, str]
+) -> list[tuple[str, str, list[Value]]]:
+    """Rows of a chart: one per level, one bar per series."""
+    return [
+        (level_title(level), bands.get(level, ""), _values(level, profiles)) for level in levels
+    ]
+
+
+def spread(profiles: Iterable[Profile]) -> list[float]:
+    """Every estimate and bound, for an axis that holds them all."""
+    return [
         value
-        for metric in metrics
+        for profile in profiles
+        for metric in profile.values()
         for value in (metric.estimate, metric.low, metric.high)
         if value is not None
     ]
-    make = ratio_axis if words.key == "relative_share" else fraction_axis
-    return make(words.axis, values)
 
 
 def _values(level: str, profiles: Mapping[str, Profile]) -> list[Value]:
@@ -163,7 +175,8 @@ def _named(level: str, series: str) -> str:
     return f"{level_title(level)}, {series}" if series else level_title(level)
 
 
-def _spoken(levels: Sequence[str], profiles: Mapping[str, Profile]) -> str:
+def spoken(levels: Sequence[str], profiles: Mapping[str, Profile]) -> str:
+    """The numbers of a chart, read out."""
     parts = [
         f"{_named(level, series)} {profile[level].text}"
         for level in levels

@@ -14,6 +14,12 @@ from tasks.store.folder import AuditFolder
 from tasks.store.receipts import Shard
 
 _ADDRESS = [("sample_index", pa.int64()), ("sample_id", pa.string())]
+_VERDICT = [
+    ("probability_target", pa.float64()),
+    ("predicted", pa.int64()),
+    ("correct", pa.bool_()),
+    ("kept", pa.bool_()),
+]
 _PROFILE = [
     ("n_coefficients", pa.int64()),
     ("importance", pa.float64()),
@@ -88,6 +94,16 @@ SCHEMAS: dict[str, pa.Schema] = {
             ("snr_target", pa.float64()),
             ("snr_interference", pa.float64()),
             ("probability_target", pa.float64()),
+        ]
+    ),
+    "coalitions": pa.schema([*_ADDRESS, ("coalition", pa.int64()), *_VERDICT]),
+    "orientations": pa.schema(
+        [
+            *_ADDRESS,
+            ("level", pa.string()),
+            ("filters", pa.string()),
+            ("kind", pa.string()),
+            *_VERDICT,
         ]
     ),
     "cue_conflict": pa.schema(
