@@ -220,6 +220,37 @@ class MinimalMasksConfig(Frozen):
     examples: NonNegativeInt = Field(2, description="Samples whose masked signals are shown.")
 
 
+class CueConflictConfig(Frozen):
+    """Images whose shape and texture tell of different categories (Geirhos et al. 2019)."""
+
+    enabled: bool = Field(False, description="Count which of the two cues the answers follow.")
+    categories: str = Field(
+        "categories16.json",
+        description="JSON file with the model's class indices of every category; relative to "
+        "dataset.root unless absolute.",
+    )
+    shape_column: str = Field("shape", description="Column with the category of the shape.")
+    texture_column: str = Field("texture", description="Column with the category of the texture.")
+
+
+class HybridConfig(Frozen):
+    """Coarse levels of one sample with the fine levels of another of a different class."""
+
+    enabled: bool = Field(False, description="Ask which of the two parents a hybrid is taken for.")
+    samples: PositiveInt | None = Field(None, description="How many samples; all by default.")
+    cuts: tuple[PositiveInt, ...] = Field(
+        (),
+        description="Coarsest of the levels taken from the other sample, one hybrid each; "
+        "analyses.reliance.fine_levels by default.",
+    )
+    only_correct: bool = Field(
+        True, description="Count hybrids only where both parents are predicted correctly."
+    )
+    examples: NonNegativeInt = Field(
+        3, description="Samples whose hybrids are kept as pictures and put into the report."
+    )
+
+
 class AnalysesConfig(Frozen):
     """What is computed beside and from the attributions."""
 
@@ -232,4 +263,6 @@ class AnalysesConfig(Frozen):
     shortcuts: ShortcutsConfig = ShortcutsConfig()
     minimal: MinimalConfig = MinimalConfig()
     minimal_masks: MinimalMasksConfig = MinimalMasksConfig()
+    cue_conflict: CueConflictConfig = CueConflictConfig()
+    hybrid: HybridConfig = HybridConfig()
     gallery_size: NonNegativeInt = Field(12, description="Samples pictured in the report.")

@@ -153,6 +153,34 @@ SCHEMAS: dict[str, pa.Schema] = {
     "critical_bands": pa.schema(
         [*_ADDRESS, ("level", pa.string()), ("noise", pa.float64()), *_VERDICT]
     ),
+    "cue_conflict": pa.schema(
+        [
+            *_ADDRESS,
+            ("shape", pa.string()),
+            ("texture", pa.string()),
+            ("decision", pa.string()),
+            ("verdict", pa.string()),
+            ("probability_shape", pa.float64()),
+            ("probability_texture", pa.float64()),
+            ("probability_decision", pa.float64()),
+        ]
+    ),
+    "hybrid": pa.schema(
+        [
+            *_ADDRESS,
+            ("cut", pa.int64()),
+            ("fine_index", pa.int64()),
+            ("fine_id", pa.string()),
+            ("coarse_label", pa.int64()),
+            ("fine_label", pa.int64()),
+            ("coarse_correct", pa.bool_()),
+            ("fine_correct", pa.bool_()),
+            ("predicted", pa.int64()),
+            ("verdict", pa.string()),
+            ("probability_coarse", pa.float64()),
+            ("probability_fine", pa.float64()),
+        ]
+    ),
 }
 """Columns and types of every table; docs/architecture.md says what they mean."""
 
