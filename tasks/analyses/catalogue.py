@@ -5,6 +5,10 @@ from __future__ import annotations
 from tasks.analyses.band_removal import BandRemoval
 from tasks.analyses.contract import Analysis
 from tasks.analyses.critical_bands import CriticalBands
+from tasks.analyses.cue_conflict import CueConflict
+from tasks.analyses.hybrid import Hybrid
+from tasks.analyses.minimal import Minimal
+from tasks.analyses.minimal_masks import MinimalMasks
 from tasks.analyses.separation import Separation
 from tasks.analyses.shortcuts import Shortcuts
 from tasks.analyses.suppression import CueSuppression
@@ -14,6 +18,10 @@ ANALYSES: tuple[type[Analysis], ...] = (
     BandRemoval,
     CriticalBands,
     Shortcuts,
+    Minimal,
+    MinimalMasks,
+    CueConflict,
+    Hybrid,
     CueSuppression,
     Separation,
 )
