@@ -338,4 +338,3 @@ def _sigmoid(value: float) -> float:
 
 def _spoken(level: str) -> str:
     return f"level {level}" if level.isdigit() else "the approximation"
-

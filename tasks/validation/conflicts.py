@@ -1,4 +1,4 @@
-"""Answers to cues in conflict: hybrids of two samples, and images whose probabilities are planted."""
+"""Answers to cues in conflict: hybrids of two samples, and probabilities that are planted."""
 
 from __future__ import annotations
 

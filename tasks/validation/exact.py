@@ -147,11 +147,11 @@ def saturating_path(dimension: int, n_steps: int) -> Experiment:
     weights = _unequal(rng, grid) / grid.counts
     magnitudes = _unequal(rng, grid)
     signs = random_signs(rng, int(grid.counts.sum()))
-    signals, scale = _signals(
-        grid, grid.spread(magnitudes) * _mostly(rng, np.stack([signs] * 5))
-    )
+    n_samples = 5  # odd: the median gap is that of one sample
+    turned = _mostly(rng, np.stack([signs] * n_samples))
+    signals, _ = _signals(grid, grid.spread(magnitudes) * turned)
     template = grid.synthesise(grid.spread(weights) * signs)
-    agreement = (signals - 0.5).reshape(5, -1) @ template.ravel()
+    agreement = (signals - 0.5).reshape(n_samples, -1) @ template.ravel()
     gain = 2.0 / agreement.max()
     agreement = gain * agreement
     points = (np.arange(n_steps) + 0.5) / n_steps

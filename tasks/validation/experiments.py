@@ -23,7 +23,6 @@ from tasks.store.tables import read_table
 from tasks.validation.signals import Array
 from tasks.validation.truths import Check, Labels, Truth
 
-
 _NO_VALUES = pd.Series(dtype=float)
 
 
@@ -74,9 +73,7 @@ class Experiment:
         session.prepare_folder()
         for shard in session.shards:
             compute_shard(session, shard)
-        summary = summarise(
-            session.config, session.folder, session.shards, session.completed()
-        )
+        summary = summarise(session.config, session.folder, session.shards, session.completed())
         return Results(summary.record, session.folder, session.shards)
 
     def _config(self, folder: Path) -> AuditConfig:

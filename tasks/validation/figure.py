@@ -54,20 +54,40 @@ _PANELS = (
     _Panel(
         "planted octaves: shares, with leakage\n(haar, db4, sym8)",
         "share of the importance",
-        ("mean/levels/share", "mean/bands/share"),
+        ("mean/levels/", "mean/bands/share"),
         ("planted octaves",),
     ),
-    _Panel("scale centroid", "octaves", ("reliance/scale_centroid", "shapley/scale_centroid")),
+    _Panel(
+        "scale centroid; cut-off of pass curves;\ncentre and width of a channel",
+        "octaves",
+        (
+            "reliance/scale_centroid",
+            "shapley/scale_centroid",
+            "pass/half",
+            "critical_band/centre",
+            "critical_band/width",
+        ),
+    ),
+    _Panel(
+        "share over share of energy; gap of path\nintegration; noise a level stands",
+        "ratio",
+        ("reliance/relative_share", "attribution/completeness_gap", "critical_band/threshold"),
+        logarithmic=True,
+    ),
     _Panel(
         "Shapley values and interactions\nof levels",
         "change of probability",
         ("shapley/value", "shapley/interaction"),
     ),
     _Panel(
-        "share over share of energy, and gap\nof path integration",
-        "ratio",
-        ("reliance/relative_share", "attribution/completeness_gap"),
-        logarithmic=True,
+        "accuracy without a level, with it alone,\nof pass curves, without a cue",
+        "fraction",
+        ("ablation/accuracy", "pass/accuracy", "texture/relative_loss"),
+    ),
+    _Panel(
+        "minimal signals; biases of hybrids and\nconflicts; texture indices",
+        "fraction",
+        ("minimal/", "texture/hybrid", "texture/t_", "texture/shape", "texture/coverage"),
     ),
 )
 
@@ -79,11 +99,9 @@ def draw_validation(result: Validation, path: Path) -> None:
         ConfigError: If the ending is no known format.
     """
     if path.suffix.lower() not in _FORMATS:
-        raise ConfigError(
-            f"--figure {path}: expected a file that ends in {', '.join(_FORMATS)}"
-        )
-    figure = Figure(figsize=(11.5, 7.6), layout="constrained")
-    axes = figure.subplots(2, 3).ravel()
+        raise ConfigError(f"--figure {path}: expected a file that ends in {', '.join(_FORMATS)}")
+    figure = Figure(figsize=(15.0, 7.6), layout="constrained")
+    axes = figure.subplots(2, 4).ravel()
     for panel, place in zip(_PANELS, axes, strict=False):
         _draw_identity(place, panel, [check for check in result.checks if panel.takes(check)])
     _draw_calibration(axes[len(_PANELS)], result.checks)

@@ -33,7 +33,7 @@ class TemplateVotes(nn.Module):
         """Logits of shape (batch, class)."""
         agreement = signal.flatten(1) @ self.templates.flatten(1).T
         votes = self.bias + agreement @ self.alone.T
-        votes = votes + torch.einsum("bu,cuv,bv->bc", agreement, self.pairs, agreement)
+        votes = votes + torch.einsum("nu,cuv,nv->nc", agreement, self.pairs, agreement)
         return votes.tanh() if self.tanh else votes
 
 

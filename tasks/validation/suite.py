@@ -9,7 +9,16 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
-from tasks.validation import adversarial, causal, exact, octaves
+from tasks.validation import (
+    adversarial,
+    causal,
+    conflicts,
+    cues,
+    exact,
+    masking,
+    minimal,
+    octaves,
+)
 from tasks.validation.experiments import Experiment
 from tasks.validation.truths import Check, CheckGroup, grouped
 
@@ -21,7 +30,6 @@ _EVERYWHERE: tuple[Build, ...] = (
     exact.prescribed_profile,
     exact.noisy_energies,
     partial(exact.saturating_path, n_steps=3),
-    partial(exact.saturating_path, n_steps=32),
     adversarial.blind,
     adversarial.white_gradient,
     adversarial.border,
@@ -32,6 +40,12 @@ _EVERYWHERE: tuple[Build, ...] = (
     causal.harmful_level,
     causal.levels_together,
     causal.sensitivity_against_content,
+    cues.texture_model,
+    cues.shape_model,
+    partial(conflicts.hybrids, place=1),
+    partial(minimal.countable, place=1),
+    partial(minimal.countable, place=-1),
+    masking.known_channel,
 )
 """Experiments that are made in every dimension."""
 
@@ -39,10 +53,24 @@ _SOMEWHERE: tuple[tuple[Build, int], ...] = (
     (partial(octaves.planted_octaves, wavelet="sym8"), 1),
     (partial(octaves.planted_octaves, wavelet="sym8"), 2),
     (partial(octaves.planted_octaves, wavelet="db4"), 3),
+    (partial(octaves.planted_octaves, wavelet="sym8", windowed=False, repeats=8), 1),
+    (partial(octaves.planted_octaves, wavelet="db4", windowed=False, repeats=8), 2),
+    (partial(octaves.planted_octaves, wavelet="db4", windowed=False, repeats=8), 3),
     (causal.one_orientation, 2),
     (causal.one_orientation, 3),
+    (conflicts.decisions, 2),
 )
-"""Experiments with their dimension: long filters need long signals, orientations two axes."""
+"""Experiments with their dimension: long filters need long signals, orientations two axes, and
+conflicts of shape and texture images."""
+
+_FULL_ONLY: tuple[Build, ...] = (
+    partial(exact.saturating_path, n_steps=32),
+    partial(conflicts.hybrids, place=-1),
+)
+"""Variants of others in every dimension, left out of the quick suite."""
+
+_QUICK_TOO = (0, 8)
+"""Places in `_SOMEWHERE` of what the quick suite takes."""
 
 
 @dataclass(frozen=True)
@@ -95,10 +123,12 @@ class Validation:
 def planned_experiments(*, quick: bool = False) -> list[Planned]:
     """All experiments; with `quick` each kind in one dimension, all dimensions taking part."""
     if not quick:
-        everywhere = [Planned(build, at) for build in _EVERYWHERE for at in DIMENSIONS]
+        kinds = (*_EVERYWHERE, *_FULL_ONLY)
+        everywhere = [Planned(build, at) for build in kinds for at in DIMENSIONS]
         return everywhere + [Planned(build, at) for build, at in _SOMEWHERE]
     turns = zip(_EVERYWHERE, itertools.cycle(DIMENSIONS), strict=False)
-    return [Planned(build, at) for build, at in turns] + [Planned(*_SOMEWHERE[0])]
+    somewhere = [_SOMEWHERE[place] for place in _QUICK_TOO]
+    return [Planned(build, at) for build, at in [*turns, *somewhere]]
 
 
 def run_suite(
@@ -117,9 +147,7 @@ def run_suite(
     return Validation(checks, len(experiments), time.perf_counter() - begin)
 
 
-def _each(
-    experiments: Iterable[Planned], on_done: Callable[[int], None]
-) -> Iterator[list[Check]]:
+def _each(experiments: Iterable[Planned], on_done: Callable[[int], None]) -> Iterator[list[Check]]:
     for number, experiment in enumerate(experiments, 1):
         yield experiment.run()
         on_done(number)
