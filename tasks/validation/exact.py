@@ -7,10 +7,12 @@ drawn at random. Sums over a band are then its number of coefficients times a kn
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 
 import numpy as np
 from scipy import stats
 
+from tasks.config_files import merge
 from tasks.shard_sums import CLASS_METHODS
 from tasks.validation.experiments import Experiment
 from tasks.validation.profiles import KnownProfile
@@ -141,6 +143,37 @@ def noisy_energies(dimension: int, copies: int = 100) -> Experiment:
     )
 
 
+def drawn_to_tolerance(dimension: int, copies: int = 60) -> Experiment:
+    """The score of `noisy_energies`, drawn until every share is known as well as was asked.
+
+    The stated error must keep the tolerance in the mean, the shares of copies must scatter no more
+    than that, and stopping early must not move them.
+    """
+    tolerance = {1: 0.003, 2: 0.002, 3: 0.001}[dimension]  # ten draws do not reach it
+    noisy = noisy_energies(dimension, copies)
+    levels = haar_grid(dimension).level_names
+    method = "smoothgrad_absolute"
+    truths = [
+        replace(truth, tolerance=_STOPPED)
+        for truth in noisy.truths
+        if truth.statistic == "reliance/share" and truth.labels["method"] == method
+    ]
+    for level in levels:
+        which = {"method": method, "level": level}
+        truths += [
+            Truth("mean/levels/share_standard_error", which, tolerance, NOTHING, "at_most"),
+            Truth("scatter/levels/share", which, tolerance, _EXCESS, "at_most"),
+        ]
+    draws = Truth("attribution/draws", {"method": method}, 11.0, NOTHING, "at_least")
+    truths.append(draws)
+    smoothgrad = {"n_samples": 400, "min_samples": 10, "tolerance": tolerance}
+    attribution = {"smoothgrad": smoothgrad, "integrated_gradients": {"enabled": False}}
+    settings = merge(noisy.settings, {"attribution": attribution})
+    return replace(
+        noisy, name="drawn to a tolerance", truths=tuple(truths), settings=settings
+    )
+
+
 def saturating_path(dimension: int, n_steps: int) -> Experiment:
     """A score that saturates, for which few points on the path do not add up, by a known gap."""
     grid, rng = haar_grid(dimension), np.random.default_rng(31 + dimension)
@@ -190,6 +223,8 @@ _DRAWS = Tolerance(0.004, "Monte-Carlo error of 10 draws in each of 100 copies, 
 _DRAWS_OF_PRODUCTS = Tolerance(
     0.01, "Monte-Carlo error of 10 draws in each of 100 copies, four times; products scatter more"
 )
+_STOPPED = Tolerance(0.002, "four standard errors of 60 copies whose shares scatter by 0.003")
+_EXCESS = Tolerance(0.0, "errors that are estimated themselves let a share stop early", relative=0.4)
 _SCATTER = Tolerance(0.3, "a standard deviation from 100 copies is known to 7 %; four times that")
 
 

@@ -134,10 +134,12 @@ class Results:
         group, _, name = statistic.partition("/")
         if group == "counts":
             return float(self.summary["counts"][name])
-        if group == "mean":
+        if group in ("mean", "scatter"):
             table, _, column = name.partition("/")
             values = self._values(table, column, labels)
-            return float(values.mean()) if len(values) else None
+            if len(values) < 1 + (group == "scatter"):
+                return None
+            return float(values.mean() if group == "mean" else values.std(ddof=1))
         if statistic == "calibration/share_standard_error":
             return self._calibration(labels)
         return self._metrics.get((statistic, frozenset(labels.items())))

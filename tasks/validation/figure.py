@@ -87,7 +87,7 @@ _PANELS = (
     _Panel(
         "minimal signals; biases of hybrids and\nconflicts; texture indices",
         "fraction",
-        ("minimal/", "texture/hybrid", "texture/t_", "texture/shape", "texture/coverage"),
+        ("minimal/fraction", "minimal/kept", "texture/hybrid", "texture/t_", "texture/shape", "texture/coverage"),
     ),
 )
 

@@ -29,6 +29,7 @@ DIMENSIONS = (1, 2, 3)
 _EVERYWHERE: tuple[Build, ...] = (
     exact.prescribed_profile,
     exact.noisy_energies,
+    exact.drawn_to_tolerance,
     partial(exact.saturating_path, n_steps=3),
     adversarial.blind,
     adversarial.white_gradient,

@@ -32,18 +32,11 @@ def test_every_truth_of_the_quick_suite_is_recovered(quick):
     assert quick.passed
 
 
-def test_the_quick_suite_has_most_kinds_and_every_dimension(quick):
-    names = {experiment.name for experiment in _built(quick=True)}
-    left_out = {experiment.name for experiment in _built(quick=False)} - names
-    assert left_out and all(
-        name.startswith(("path of 32", "hybrids", "planted octaves", "class in orientation"))
-        for name in left_out
-    )
+def test_the_quick_suite_is_a_part_in_every_dimension(quick):
     assert {check.dimension for check in quick.checks} == {1, 2, 3}
-
-
-def _built(quick):
-    return [planned.build(planned.dimension) for planned in planned_experiments(quick=quick)]
+    some, everything = planned_experiments(quick=True), planned_experiments()
+    assert len(some) < len(everything) / 2
+    assert {plan.build for plan in some} <= {plan.build for plan in everything}
 
 
 def test_the_figure_shows_the_checks(quick, tmp_path):
