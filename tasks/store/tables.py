@@ -33,7 +33,6 @@ _PROFILE = [
     ("mean_share", pa.float64()),
     ("relative_share", pa.float64()),
 ]
-
 SCHEMAS: dict[str, pa.Schema] = {
     "samples": pa.schema(
         [
@@ -141,6 +140,18 @@ SCHEMAS: dict[str, pa.Schema] = {
             ("kind", pa.string()),
             *_VERDICT,
         ]
+    ),
+    "suppression": pa.schema(
+        [
+            *_ADDRESS,
+            ("cue", pa.string()),
+            ("suppression", pa.string()),
+            ("strength", pa.float64()),
+            *_VERDICT,
+        ]
+    ),
+    "critical_bands": pa.schema(
+        [*_ADDRESS, ("level", pa.string()), ("noise", pa.float64()), *_VERDICT]
     ),
 }
 """Columns and types of every table; docs/architecture.md says what they mean."""
