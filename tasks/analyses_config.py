@@ -85,6 +85,66 @@ class BandRemovalConfig(Frozen):
         return self
 
 
+class SuppressionConfig(Frozen):
+    """Which cues the model needs: one is suppressed at a time, and the others are kept."""
+
+    enabled: bool = Field(False, description="Pass samples again with one cue suppressed.")
+    samples: PositiveInt | None = Field(
+        200, description="Samples taken, the same share of every class; null: all."
+    )
+    suppressions: dict[str, tuple[float, ...]] = Field(
+        default_factory=dict,
+        description="Strengths by suppression, such as patch_shuffle: [4, 8]; an empty list stands "
+        "for all of its strengths. Without any, the usual ones for the model's input.",
+    )
+
+
+class CriticalBandsConfig(Frozen):
+    """How much noise in each level the model stands."""
+
+    enabled: bool = Field(
+        False, description="Put noise into one level at a time and classify again."
+    )
+    samples: PositiveInt | None = Field(
+        200, description="Samples taken, the same share of every class; null: all."
+    )
+    noise_levels: tuple[PositiveFloat, ...] = Field(
+        (0.01, 0.03, 0.1, 0.3, 1.0),
+        min_length=2,
+        description="Root mean square of the noise over each sample's range, increasing; "
+        "thresholds are interpolated in its logarithm.",
+    )
+
+    @model_validator(mode="after")
+    def _increasing(self) -> CriticalBandsConfig:
+        if any(second <= first for first, second in pairwise(self.noise_levels)):
+            raise ValueError(f"noise_levels must increase; got {list(self.noise_levels)}")
+        return self
+
+
+class ShortcutsConfig(Frozen):
+    """Classes that few levels alone decide; read from the coalitions of band_removal."""
+
+    enabled: bool = Field(
+        False, description="Needs band_removal with shapley, and attribution.target: label."
+    )
+    dominant_share: Fraction = Field(
+        0.25,
+        description="A level dominates a class if the class's loss rises without it by this part "
+        "of what it rises without the most important one, or more.",
+    )
+    most_levels: PositiveInt = Field(2, description="Most levels that dominate a class.")
+    true_positive_rate: Fraction = Field(
+        0.6, description="Least share of the class still recognised by its dominant levels alone."
+    )
+    false_positive_rate: Fraction = Field(
+        0.3,
+        description="Least share of the other classes taken for it by the same levels; at least "
+        "one over the number of classes.",
+    )
+    minimum_n: PositiveInt = Field(20, description="Samples of a class below which none is judged.")
+
+
 class MinimalConfig(Frozen):
     """How few of a sample's coefficients keep the class that is explained."""
 
@@ -160,66 +220,6 @@ class MinimalMasksConfig(Frozen):
     examples: NonNegativeInt = Field(2, description="Samples whose masked signals are shown.")
 
 
-class SuppressionConfig(Frozen):
-    """Which cues the model needs: one is suppressed at a time, and the others are kept."""
-
-    enabled: bool = Field(False, description="Pass samples again with one cue suppressed.")
-    samples: PositiveInt | None = Field(
-        200, description="Samples taken, the same share of every class; null: all."
-    )
-    suppressions: dict[str, tuple[float, ...]] = Field(
-        default_factory=dict,
-        description="Strengths by suppression, such as patch_shuffle: [4, 8]; an empty list stands "
-        "for all of its strengths. Without any, the usual ones for the model's input.",
-    )
-
-
-class CriticalBandsConfig(Frozen):
-    """How much noise in each level the model stands."""
-
-    enabled: bool = Field(
-        False, description="Put noise into one level at a time and classify again."
-    )
-    samples: PositiveInt | None = Field(
-        200, description="Samples taken, the same share of every class; null: all."
-    )
-    noise_levels: tuple[PositiveFloat, ...] = Field(
-        (0.01, 0.03, 0.1, 0.3, 1.0),
-        min_length=2,
-        description="Root mean square of the noise over each sample's range, increasing; "
-        "thresholds are interpolated in its logarithm.",
-    )
-
-    @model_validator(mode="after")
-    def _increasing(self) -> CriticalBandsConfig:
-        if any(second <= first for first, second in pairwise(self.noise_levels)):
-            raise ValueError(f"noise_levels must increase; got {list(self.noise_levels)}")
-        return self
-
-
-class ShortcutsConfig(Frozen):
-    """Classes that few levels alone decide; read from the coalitions of band_removal."""
-
-    enabled: bool = Field(
-        False, description="Needs band_removal with shapley, and attribution.target: label."
-    )
-    dominant_share: Fraction = Field(
-        0.25,
-        description="A level dominates a class if the class's loss rises without it by this part "
-        "of what it rises without the most important one, or more.",
-    )
-    most_levels: PositiveInt = Field(2, description="Most levels that dominate a class.")
-    true_positive_rate: Fraction = Field(
-        0.6, description="Least share of the class still recognised by its dominant levels alone."
-    )
-    false_positive_rate: Fraction = Field(
-        0.3,
-        description="Least share of the other classes taken for it by the same levels; at least "
-        "one over the number of classes.",
-    )
-    minimum_n: PositiveInt = Field(20, description="Samples of a class below which none is judged.")
-
-
 class AnalysesConfig(Frozen):
     """What is computed beside and from the attributions."""
 
@@ -227,9 +227,9 @@ class AnalysesConfig(Frozen):
     intervals: IntervalConfig = IntervalConfig()
     separation: SeparationConfig = SeparationConfig()
     band_removal: BandRemovalConfig = BandRemovalConfig()
-    minimal: MinimalConfig = MinimalConfig()
-    minimal_masks: MinimalMasksConfig = MinimalMasksConfig()
     suppression: SuppressionConfig = SuppressionConfig()
     critical_bands: CriticalBandsConfig = CriticalBandsConfig()
     shortcuts: ShortcutsConfig = ShortcutsConfig()
+    minimal: MinimalConfig = MinimalConfig()
+    minimal_masks: MinimalMasksConfig = MinimalMasksConfig()
     gallery_size: NonNegativeInt = Field(12, description="Samples pictured in the report.")

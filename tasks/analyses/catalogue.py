@@ -16,9 +16,9 @@ ANALYSES: tuple[type[Analysis], ...] = (
     BandRemoval,
     CriticalBands,
     Shortcuts,
-    CueSuppression,
     Minimal,
     MinimalMasks,
+    CueSuppression,
     Separation,
 )
 

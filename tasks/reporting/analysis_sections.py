@@ -112,7 +112,7 @@ _SECTIONS: tuple[Callable[[SectionContext], AnalysisSection | None], ...] = (
     _band_removal,
     _critical_bands,
     _shortcuts,
-    _suppression,
     _minimal,
+    _suppression,
     _mixtures,
 )
