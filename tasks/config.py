@@ -11,7 +11,7 @@ import hashlib
 import json
 from typing import Any, Literal
 
-from pydantic import Field, NonNegativeInt, PositiveInt, model_validator
+from pydantic import Field, NonNegativeInt, PositiveFloat, PositiveInt, model_validator
 
 from tasks.analyses_config import AnalysesConfig
 from tasks.audio_config import AudioConfig
@@ -42,7 +42,9 @@ class DatasetConfig(Frozen):
         None, description="Table of samples (CSV or Parquet); relative to root unless absolute."
     )
     path_column: str = Field("path", description="Column with each sample's path below root.")
-    label_column: str = Field("label", description="Column or key with the class index or name.")
+    label_column: str | None = Field(
+        "label", description="Column or key with the class index or name; null: no labels."
+    )
     target_column: str | None = Field(
         None, description="Column with the class to explain, for attribution.target: column."
     )
@@ -52,6 +54,9 @@ class DatasetConfig(Frozen):
     )
     fold_column: str | None = Field(None, description="Column with the cross-validation fold.")
     split_column: str | None = Field(None, description="Column with train, val or test.")
+    extra_columns: tuple[str, ...] = Field(
+        (), description="Further columns that analyses read, as text; part of the data's identity."
+    )
     class_map: dict[str, NonNegativeInt] | None = Field(
         None, description="Class name (or folder name) to the model's class index."
     )
@@ -175,7 +180,17 @@ class SmoothGradConfig(Frozen):
     """WAM_SG: coefficient gradients averaged over noisy copies of the input (equation 6)."""
 
     enabled: bool = True
-    n_samples: PositiveInt = Field(25, description="Noisy copies per sample.")
+    n_samples: PositiveInt = Field(
+        25, description="Noisy copies per sample; with a tolerance, the most of one sample."
+    )
+    tolerance: PositiveFloat | None = Field(
+        None,
+        description="Draw until the standard error of every level's share (absolute aggregate) is "
+        "at most this; None: n_samples for every sample.",
+    )
+    min_samples: PositiveInt = Field(
+        10, description="Draws before a tolerance is first asked; later after every five more."
+    )
     noise_fraction: Fraction = Field(
         0.25, description="Noise standard deviation over the sample's own range (max - min)."
     )
@@ -184,6 +199,15 @@ class SmoothGradConfig(Frozen):
     aggregate: Literal["signed", "absolute", "squared"] = Field(
         "signed", description="Which aggregate is stored as a coefficient map."
     )
+
+    @model_validator(mode="after")
+    def _ordered(self) -> SmoothGradConfig:
+        if self.tolerance is not None and self.min_samples > self.n_samples:
+            raise ValueError(
+                f"with a tolerance, n_samples is the most draws of one sample: {self.n_samples} is "
+                f"below min_samples, {self.min_samples}; raise n_samples or lower min_samples"
+            )
+        return self
 
 
 class IntegratedGradientsConfig(Frozen):
@@ -249,13 +273,18 @@ class AttributionConfig(Frozen):
 
     @property
     def n_backward(self) -> int:
-        """Passes forward and backward that explain one sample."""
+        """Passes forward and backward that explain one sample, at most."""
         passes = {
             "gradient": 1,
             "smoothgrad": self.smoothgrad.n_samples,
             "integrated_gradients": self.integrated_gradients.n_steps,
         }
         return sum(passes[method] for method in self.methods)
+
+    @property
+    def stops_early(self) -> bool:
+        """Whether samples may take fewer passes than `n_backward`."""
+        return self.smoothgrad.enabled and self.smoothgrad.tolerance is not None
 
     def profile_of_map(self, method: str) -> str:
         """Name in the tables of the method whose map is stored under `method`."""
@@ -368,10 +397,47 @@ class AuditConfig(Frozen):
             )
         return self
 
+    @model_validator(mode="after")
+    def _knows_categories(self) -> AuditConfig:
+        settings = self.analyses.cue_conflict
+        if not settings.enabled:
+            return self
+        if self.model.head != "multiclass":
+            raise ValueError(
+                "analyses.cue_conflict adds probabilities of classes that exclude each other, so "
+                f"it needs model.head: multiclass; the head is {self.model.head}"
+            )
+        columns = (settings.shape_column, settings.texture_column)
+        unread = [name for name in columns if name not in self.dataset.extra_columns]
+        if unread:
+            raise ValueError(
+                f"analyses.cue_conflict reads the columns {' and '.join(columns)}, so "
+                f"dataset.extra_columns must name them; it lacks {' and '.join(unread)}"
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _cuts_within_the_basis(self) -> AuditConfig:
+        settings = self.analyses.hybrid
+        if settings.enabled and max(self.hybrid_cuts) > self.basis.levels:
+            raise ValueError(
+                f"analyses.hybrid takes levels 1 to {max(self.hybrid_cuts)} from another sample, "
+                f"but basis.levels is {self.basis.levels}; set analyses.hybrid.cuts to smaller ones"
+            )
+        return self
+
+    @property
+    def hybrid_cuts(self) -> tuple[int, ...]:
+        """Coarsest of the levels that hybrids take from another sample, ascending."""
+        return tuple(sorted(set(self.analyses.hybrid.cuts))) or (
+            self.analyses.reliance.fine_levels,
+        )
+
     def with_passes(self, n_passes: int) -> AuditConfig:
-        """The same audit with this number of draws and steps."""
+        """The same audit with exactly this number of draws and steps."""
         attribution = self.attribution
-        smoothgrad = attribution.smoothgrad.model_copy(update={"n_samples": n_passes})
+        draws = {"n_samples": n_passes, "tolerance": None}
+        smoothgrad = attribution.smoothgrad.model_copy(update=draws)
         path = attribution.integrated_gradients.model_copy(update={"n_steps": n_passes})
         changed = {"smoothgrad": smoothgrad, "integrated_gradients": path}
         return self.model_copy(update={"attribution": attribution.model_copy(update=changed)})
@@ -384,6 +450,8 @@ class AuditConfig(Frozen):
         # class names are for people.
         for key in ("manifest", "class_names", "max_bad_fraction"):
             del identity["dataset"][key]
+        if not self.dataset.extra_columns:
+            del identity["dataset"]["extra_columns"]
         # An analysis that is off changes nothing, nor does one that a later version brings.
         analyses = identity["analyses"]
         for section in [name for name, keys in analyses.items() if _is_off(keys)]:

@@ -24,6 +24,9 @@ SAMPLE_METRICS = {
     "fine_share": "reliance/fine_share",
     "entropy": "reliance/entropy",
 }
+DRAWS_METRIC, DRAWN_METHOD = "attribution/draws", "smoothgrad_absolute"
+"""Draws per sample; all aggregates of WAM_SG have the same, so one of them stands for all."""
+
 CLASS_METRICS = {
     "reliance/scale_centroid": "scale_centroid_octaves",
     "reliance/fine_share": "fine_share",
@@ -198,6 +201,9 @@ def _values_by_sample(
         by_sample = rows.set_index("sample_index")
         for column, name in SAMPLE_METRICS.items():
             values[Variable.of(name, method=group)] = _aligned(by_sample[column], index)
+        if group == DRAWN_METHOD:
+            drawn = _aligned(by_sample["n_passes"], index)
+            values[Variable.of(DRAWS_METRIC, method=group)] = drawn
     keys = usable[["sample_index", "method"]]
     usable_levels = levels.merge(keys, on=["sample_index", "method"])
     for key, rows in usable_levels.groupby(["method", "level"], sort=True):

@@ -226,7 +226,7 @@ def _widest(n_levels: int) -> float:
 
 def _fit_rows(sensitivity: FloatArray) -> tuple[FloatArray, FloatArray, FloatArray]:
     n_levels = sensitivity.shape[1]
-    known = np.isfinite(sensitivity).all(1)
+    known = np.asarray(np.isfinite(sensitivity).all(1))
     values = np.where(known[:, None], sensitivity, 0.0)
     lowest, highest = 0.5, n_levels + 0.5
     narrowest, widest = np.log(NARROWEST), np.log(_widest(n_levels))

@@ -214,6 +214,10 @@ class Analysis(ABC):
             ConfigError: If so; says what to change.
         """
 
+    def inputs(self) -> dict[str, str]:
+        """Digests of files it reads besides data and weights, by setting: they are what it is."""
+        return {}
+
     @abstractmethod
     def passes(self, layout: CoefficientLayout) -> Passes:
         """Cost of one sample."""

@@ -10,10 +10,14 @@ from markupsafe import Markup
 
 from tasks.reporting.band_removal import band_removal_section
 from tasks.reporting.critical_bands import critical_bands_section
+from tasks.reporting.cue_conflict import conflict_figures
 from tasks.reporting.environment import environment
+from tasks.reporting.hybrid import example_pictures, hybrid_rows
 from tasks.reporting.metric_table import MetricTable
+from tasks.reporting.minimal import MASK_COLUMNS, minimal_section
 from tasks.reporting.separation import mixture_sections
 from tasks.reporting.shortcuts import shortcuts_section
+from tasks.reporting.suppression import suppression_table
 
 
 @dataclass(frozen=True)
@@ -78,6 +82,20 @@ def _shortcuts(context: SectionContext) -> AnalysisSection | None:
     return _rendered(context, "shortcuts", "Shortcuts", "shortcuts.html.j2", section=section)
 
 
+def _minimal(context: SectionContext) -> AnalysisSection | None:
+    section = minimal_section(context.table, context.bands, context.examples)
+    if section is None:
+        return None
+    return _rendered(
+        context,
+        "minimal",
+        "Minimal signals",
+        "minimal.html.j2",
+        section=section,
+        mask_columns=[title for title, _ in MASK_COLUMNS],
+    )
+
+
 def _mixtures(context: SectionContext) -> AnalysisSection | None:
     mixtures = mixture_sections(context.table, context.examples.get("separation", ()))
     if not mixtures:
@@ -85,9 +103,37 @@ def _mixtures(context: SectionContext) -> AnalysisSection | None:
     return _rendered(context, "mixtures", "Mixtures", "separation.html.j2", mixtures=mixtures)
 
 
+def _suppression(context: SectionContext) -> AnalysisSection | None:
+    table = suppression_table(context.table)
+    if table is None:
+        return None
+    return _rendered(context, "suppression", "Cues", "suppression.html.j2", table=table)
+
+
+def _cue_conflicts(context: SectionContext) -> AnalysisSection | None:
+    conflicts = conflict_figures(context.table)
+    if conflicts is None:
+        return None
+    return _rendered(
+        context, "cue-conflict", "Shape or texture", "cue_conflict.html.j2", conflicts=conflicts
+    )
+
+
+def _hybrids(context: SectionContext) -> AnalysisSection | None:
+    rows = hybrid_rows(context.table, context.bands)
+    if not rows:
+        return None
+    examples = [example_pictures(example) for example in context.examples.get("hybrid", ())]
+    return _rendered(context, "hybrids", "Hybrids", "hybrid.html.j2", rows=rows, examples=examples)
+
+
 _SECTIONS: tuple[Callable[[SectionContext], AnalysisSection | None], ...] = (
     _band_removal,
     _critical_bands,
     _shortcuts,
+    _minimal,
+    _cue_conflicts,
+    _hybrids,
+    _suppression,
     _mixtures,
 )
