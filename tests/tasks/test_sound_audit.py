@@ -68,6 +68,22 @@ class Tone(nn.Module):
         return torch.stack([amount, -amount], 1)
 
 
+class Tail(torch.nn.Module):
+    """Class 1 if anything sounds from some sample on, else class 0."""
+
+    def __init__(self, first):
+        super().__init__()
+        self.first = first
+
+    def forward(self, x):
+        energy = x[:, 0].square()
+        return torch.stack([energy.sum(1), 1e6 * energy[:, self.first :].sum(1)], 1)
+
+
+def tail(**arguments):
+    return Tail(**arguments)
+
+
 def small(**arguments):
     return Small(**arguments)
 
@@ -451,6 +467,59 @@ def test_mixtures_that_cannot_be_made_are_refused_at_once(sound_config, toy_conf
         _ = AuditSession(config).manifest
     config = sound_config(clips={"a.wav": noise(LENGTH, 0)}, analyses=separation(overlap_levels=[]))
     assert len(AuditSession(config).manifest.table) == 1
+
+
+def test_noise_in_levels_stays_out_of_the_padding(sound_config, compute_all, stored):
+    config = sound_config(
+        clips={"a.wav": noise(1001, 1), "b.wav": noise(LENGTH, 3)},
+        factory="tail",
+        arguments={"first": 1001},
+        analyses={"critical_bands": {"enabled": True, "noise_levels": [0.1, 10.0]}},
+    )
+    table = stored(compute_all(config)).table("critical_bands").set_index("sample_id")
+    # The model hears where the short clip has ended, and there is silence in every noise.
+    assert (table.loc["a.wav", "predicted"] == 0).all()
+    assert (table.loc["b.wav", "predicted"] == 1).all()
+    assert len(table) == 2 * 7 * 2
+
+
+def test_noise_in_levels_is_told_in_hertz(sound_config, compute_all):
+    """A model that hears one tone; noise in its octave is confused with the tone."""
+    length = 2048
+    times = np.arange(length) / RATE
+    phase = 2 * np.pi * 700 * times + 0.3
+    clips = {
+        f"{index}.wav": (-0.3 if index % 2 else 0.3) * np.sin(phase) + 0.02 * noise(length, index)
+        for index in range(12)
+    }
+    config = sound_config(
+        clips=clips,
+        factory="tone",
+        arguments={"frequency": 700, "sample_rate": RATE, "length": length},
+        length=length,
+        basis={"wavelet": "sym8", "levels": 5},
+        attribution={"smoothgrad": {"enabled": False}},
+        analyses={"critical_bands": {"enabled": True, "noise_levels": [0.1, 1.0, 10.0, 100.0]}},
+    )
+    folder = compute_all(config)
+    outcome = write_results(AuditFolder(str(folder)), config)
+    metrics = {
+        (entry["name"], entry["labels"].get("level")): entry
+        for entry in outcome.summary["metrics"]
+        if entry["name"].startswith("critical_band/") and "noise" not in entry["labels"]
+    }
+    thresholds = {level: metrics["critical_band/threshold", level] for level in (1, 3, 5)}
+    assert thresholds[3]["estimate"] < 100
+    lines = " ".join(outcome.summary["headline"])
+    assert "Noise in level 3 (500 to 1000 Hz) disturbs the model most" in lines
+    page = (folder / "report.html").read_text()
+    assert "frequency (Hz)" in page
+    cycles, hertz = (
+        metrics[f"critical_band/centre_{unit}", None] for unit in ("frequency", "hertz")
+    )
+    if cycles["estimate"] is not None:
+        assert hertz["estimate"] == pytest.approx(RATE * cycles["estimate"])
+    assert hertz["unit"] == "Hz"
 
 
 def suppression(**settings):
