@@ -42,7 +42,9 @@ class DatasetConfig(Frozen):
         None, description="Table of samples (CSV or Parquet); relative to root unless absolute."
     )
     path_column: str = Field("path", description="Column with each sample's path below root.")
-    label_column: str = Field("label", description="Column or key with the class index or name.")
+    label_column: str | None = Field(
+        "label", description="Column or key with the class index or name; null: no labels."
+    )
     target_column: str | None = Field(
         None, description="Column with the class to explain, for attribution.target: column."
     )
@@ -52,6 +54,9 @@ class DatasetConfig(Frozen):
     )
     fold_column: str | None = Field(None, description="Column with the cross-validation fold.")
     split_column: str | None = Field(None, description="Column with train, val or test.")
+    extra_columns: tuple[str, ...] = Field(
+        (), description="Further columns that analyses read, as text; part of the data's identity."
+    )
     class_map: dict[str, NonNegativeInt] | None = Field(
         None, description="Class name (or folder name) to the model's class index."
     )
@@ -373,6 +378,61 @@ class AuditConfig(Frozen):
             )
         return self
 
+    @model_validator(mode="after")
+    def _has_coalitions(self) -> AuditConfig:
+        analyses = self.analyses
+        if not analyses.shortcuts.enabled:
+            return self
+        removal = analyses.band_removal
+        if not (removal.enabled and removal.shapley):
+            raise ValueError(
+                "analyses.shortcuts reads what the model does with every coalition of levels; set "
+                "analyses.band_removal.enabled and analyses.band_removal.shapley to true, or "
+                "switch analyses.shortcuts off"
+            )
+        if self.attribution.target != "label":
+            raise ValueError(
+                "analyses.shortcuts needs the probability of each sample's labelled class, but "
+                f"attribution.target is {self.attribution.target}; set it to label"
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _knows_categories(self) -> AuditConfig:
+        settings = self.analyses.cue_conflict
+        if not settings.enabled:
+            return self
+        if self.model.head != "multiclass":
+            raise ValueError(
+                "analyses.cue_conflict adds probabilities of classes that exclude each other, so "
+                f"it needs model.head: multiclass; the head is {self.model.head}"
+            )
+        columns = (settings.shape_column, settings.texture_column)
+        unread = [name for name in columns if name not in self.dataset.extra_columns]
+        if unread:
+            raise ValueError(
+                f"analyses.cue_conflict reads the columns {' and '.join(columns)}, so "
+                f"dataset.extra_columns must name them; it lacks {' and '.join(unread)}"
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _cuts_within_the_basis(self) -> AuditConfig:
+        settings = self.analyses.hybrid
+        if settings.enabled and max(self.hybrid_cuts) > self.basis.levels:
+            raise ValueError(
+                f"analyses.hybrid takes levels 1 to {max(self.hybrid_cuts)} from another sample, "
+                f"but basis.levels is {self.basis.levels}; set analyses.hybrid.cuts to smaller ones"
+            )
+        return self
+
+    @property
+    def hybrid_cuts(self) -> tuple[int, ...]:
+        """Coarsest of the levels that hybrids take from another sample, ascending."""
+        return tuple(sorted(set(self.analyses.hybrid.cuts))) or (
+            self.analyses.reliance.fine_levels,
+        )
+
     def with_passes(self, n_passes: int) -> AuditConfig:
         """The same audit with exactly this number of draws and steps."""
         attribution = self.attribution
@@ -390,6 +450,8 @@ class AuditConfig(Frozen):
         # class names are for people.
         for key in ("manifest", "class_names", "max_bad_fraction"):
             del identity["dataset"][key]
+        if not self.dataset.extra_columns:
+            del identity["dataset"]["extra_columns"]
         # An analysis that is off changes nothing, nor does one that a later version brings.
         analyses = identity["analyses"]
         for section in [name for name, keys in analyses.items() if _is_off(keys)]:

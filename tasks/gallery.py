@@ -9,15 +9,19 @@ import numpy as np
 import pandas as pd
 import torch
 
-from tasks.analyses.mixtures import WHOLE, example_rows, selections, sound_name
+from tasks.analyses.hybrid import picture_rows
+from tasks.analyses.hybrid_pictures import hybrid_file
+from tasks.analyses.mixtures import WHOLE, selections, sound_name, sound_rows
 from tasks.config import AuditConfig
 from tasks.config_files import validate_config
 from tasks.datasets import Manifest, SampleReader, build_manifest
 from tasks.datasets.sample import Signal
 from tasks.errors import ConfigError, IdentityError, IncompleteAuditError
 from tasks.identity import AUDIT_FILE, basis_layout
+from tasks.minimal_gallery import masked_examples
 from tasks.preprocessing import Preprocessing
 from tasks.reporting import MixtureSounds, SampleExplanation
+from tasks.reporting.hybrid import HybridExample
 from tasks.reporting.separation import selection_title
 from tasks.sounds import read_wav, sound_file
 from tasks.store import AuditFolder, CoefficientStore, completed_shards, plan_shards
@@ -168,7 +172,12 @@ class StoredAudit:
 
     def examples(self) -> dict[str, Any]:
         """What analyses kept of single samples, by section of the configuration."""
-        return {"separation": self.mixtures()}
+        return {
+            "separation": self.mixtures(),
+            "hybrid": self.hybrids(),
+            "minimal": masked_examples(self, "minimal"),
+            "minimal_masks": masked_examples(self, "minimal_masks"),
+        }
 
     def mixtures(self) -> list[MixtureSounds]:
         """Sounds of the examples of mixtures, rebuilt from the most coefficients, where stored."""
@@ -182,7 +191,7 @@ class StoredAudit:
             if fraction is not None
         }
         found = []
-        for mixture, rows in example_rows(self.config, self.manifest).items():
+        for mixture, rows in sound_rows(self.config, self.manifest).items():
             for row in sorted(rows):
                 files = {title: sound_file(mixture, row, what) for what, title in titles.items()}
                 sounds = {
@@ -195,6 +204,39 @@ class StoredAudit:
                     rate = self.config.dataset.audio.sample_rate
                     found.append(MixtureSounds(mixture, sample_id, rate, sounds))
         return found
+
+    def hybrids(self) -> list[HybridExample]:
+        """Pictures of the examples of hybrids and their parents, where stored."""
+        if not self.config.analyses.hybrid.enabled:
+            return []
+        size = self.config.store.shard_size
+        shards = plan_shards(len(self.manifest.table), size)
+        found = []
+        for row in sorted(picture_rows(self.config, self.manifest)):
+            shard = shards[row // size]
+            if completed_shards(self.folder, [shard], self.audit["digest"]):
+                table = read_part(self.folder, "hybrid", shard)
+                of_row = table[table["sample_index"] == row]
+                if len(of_row):
+                    found.append(self._hybrid(row, of_row))
+        return found
+
+    def _hybrid(self, row: int, of_row: pd.DataFrame) -> HybridExample:
+        """One sample's hybrids, from its rows of the table."""
+        first = of_row.iloc[0]
+        captions = {
+            "coarse": f"Coarse levels from: {self._name(first['coarse_label'])}",
+            "fine": f"Fine levels from: {self._name(first['fine_label'])}",
+        } | {
+            f"cut-{cut}": f"Hybrid, levels 1 to {cut} exchanged: taken for {self._name(predicted)}"
+            for cut, predicted in zip(of_row["cut"], of_row["predicted"], strict=True)
+        }
+        pictures = [
+            (caption, self.folder.read_bytes(hybrid_file(row, what)))
+            for what, caption in captions.items()
+            if self.folder.exists(hybrid_file(row, what))
+        ]
+        return HybridExample(str(first["sample_id"]), str(first["fine_id"]), tuple(pictures))
 
     def _maps(
         self, row: int, sample: pd.Series, signal: Signal | None

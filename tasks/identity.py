@@ -10,6 +10,7 @@ from typing import Any
 
 import torch
 
+from tasks.analyses import enabled_analyses
 from tasks.config import AuditConfig
 from tasks.datasets import Manifest
 from tasks.datasets.spacing import VoxelGrid, voxel_grid
@@ -33,6 +34,7 @@ _MUST_MATCH = {
     ("dataset", "sample_ids_digest"): "sample ids and their order",
     ("model", "weights_digest"): "model weights",
     ("preprocessing_digest",): "preprocessing",
+    ("analyses",): "files that analyses read",
     ("versions", "wam-audit"): "version of wam-audit",
     ("device",): "device type",
 }
@@ -71,6 +73,7 @@ class AuditIdentity:
                 },
                 "preprocessing": model.preprocessing.record(),
                 "preprocessing_digest": model.preprocessing.digest(),
+                "analyses": _inputs(config) or None,
                 "basis": config.basis.model_dump(mode="json"),
                 "layout": layout.record(),
                 "frequency_labels": _frequency_labels(config, layout, voxels),
@@ -160,6 +163,12 @@ def _sound(config: AuditConfig, layout: CoefficientLayout) -> dict[str, Any] | N
         "frequency_unit": "Hz",
         "frequency_bands": hertz_bands(layout, rate),
     }
+
+
+def _inputs(config: AuditConfig) -> dict[str, dict[str, str]]:
+    """Digests of the files that analyses read, by section and setting."""
+    inputs = {analysis.section: analysis.inputs() for analysis in enabled_analyses(config)}
+    return {section: digests for section, digests in inputs.items() if digests}
 
 
 def _versions() -> dict[str, str]:

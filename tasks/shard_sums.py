@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 import pandas as pd
 
 from tasks.analyses import Analysis, ShardTables
 from tasks.texture import Votes, VotesByClass
-from tasks.variables import MeansOfSamples, Variable
+from tasks.variables import MeansOfSamples, Tallies, Variable, add_tallies
 from wam_core.intervals import FloatArray, ReplicateSums, poisson_weights
 
 LEVEL_METRICS = {
@@ -48,6 +48,7 @@ class ShardSums:
         variables: Variable of each column of `means`.
         class_variables: Variable of each column of `class_means`.
         votes: What the indices of texture reliance are made of.
+        tallies: Sums of the analyses that need no replicates.
     """
 
     accuracy: tuple[int, int]
@@ -57,6 +58,7 @@ class ShardSums:
     class_variables: tuple[Variable, ...]
     class_means: ReplicateSums
     votes: VotesByClass
+    tallies: Tallies = field(default_factory=dict)
 
     @classmethod
     def empty(cls) -> ShardSums:
@@ -68,7 +70,7 @@ class ShardSums:
         """All means with their replicates, for what is a function of several."""
         totals = [total for _, total in self.class_accuracy.values()]
         chance = max(totals) / sum(totals) if totals else None
-        return MeansOfSamples(self.variables, self.means, confidence, chance)
+        return MeansOfSamples(self.variables, self.means, confidence, chance, self.tallies)
 
     def accuracy_by_labels(self) -> list[tuple[dict[str, str | int], tuple[int, int]]]:
         """Counts over all samples, then per class."""
@@ -108,8 +110,10 @@ def sum_partition(
         },
     )
     votes = _fine_shares(values)
+    tallies: Tallies = {}
     for analysis in analyses:
         whole |= dict(sorted(analysis.measure(tables).items()))
+        tallies |= analysis.tally(tables)
         votes |= analysis.votes(tables)
     classes = _class_subsets(values, samples["class_name"])
     return ShardSums(
@@ -120,6 +124,7 @@ def sum_partition(
         class_variables=tuple(classes),
         class_means=ReplicateSums.of(_matrix(classes, len(samples)), weights[:, :CLASS_RESAMPLES]),
         votes=VotesByClass.of(votes, samples["class_name"]),
+        tallies=tallies,
     )
 
 
@@ -149,6 +154,7 @@ def _merge(left: ShardSums, right: ShardSums) -> ShardSums:
         class_variables,
         class_means,
         left.votes.merge(right.votes),
+        add_tallies(left.tallies, right.tallies),
     )
 
 

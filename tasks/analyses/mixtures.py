@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-from hashlib import blake2b
-from heapq import nsmallest
-
+from tasks.analyses.subsets import example_rows
 from tasks.analyses_config import SeparationConfig
 from tasks.config import AuditConfig
 from tasks.datasets import Manifest
@@ -68,16 +66,11 @@ def selections(config: AuditConfig) -> list[str]:
     return [*explained, *evidence, *MODEL_FREE]
 
 
-def example_rows(config: AuditConfig, manifest: Manifest) -> dict[str, set[int]]:
+def sound_rows(config: AuditConfig, manifest: Manifest) -> dict[str, set[int]]:
     """Manifest rows whose sounds are kept, by mixture: chosen by seed, before anything is known."""
     settings, seed = config.analyses.separation, config.attribution.seed
-    ids = manifest.table["sample_id"].astype(str).tolist()
-
-    def order(name: str, row: int) -> bytes:
-        return blake2b(f"{seed}\0{name}\0{ids[row]}".encode(), digest_size=8).digest()
-
     return {
-        name: set(nsmallest(settings.examples, range(len(ids)), key=lambda row: order(name, row)))
+        name: example_rows(manifest, settings.examples, seed, name)
         for name in mixture_names(settings)
     }
 

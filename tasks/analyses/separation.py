@@ -33,13 +33,14 @@ from tasks.analyses.mixtures import (
     WHOLE,
     backward_passes,
     check_classes,
-    example_rows,
     forward_passes,
     mixture_names,
     noise_name,
     overlap_name,
     sound_name,
+    sound_rows,
 )
+from tasks.analyses.partners import Partners
 from tasks.analyses_config import SeparationConfig
 from tasks.config import AuditConfig
 from tasks.datasets import Manifest
@@ -62,8 +63,6 @@ from wam_core.transform import decompose, reconstruct
 
 LIMIT_DB = 60.0
 """Ratios beyond are rounding errors of silence, and would rule every mean; they count as this."""
-
-_TRIES = 8
 
 _SELECTION_NAMES = {
     "gradient": "chosen by the gradient",
@@ -202,26 +201,22 @@ class MixtureAnalysis:
         return torch.stack(signals).to(batch.signal), torch.tensor(lengths, device=device)
 
     def _other(self, row: int, sample_id: str, shape: torch.Size) -> tuple[Tensor, int]:
-        labels = self._labels
-        others = np.flatnonzero((labels != labels[row]) & (labels >= 0))
-        draw = generator(self.parts.config.attribution.seed, f"{sample_id}\0overlap", 0)
-        for place in draw.integers(0, len(others), _TRIES):
-            sample = self.parts.reader.read(int(others[place]))
-            if sample.signal is not None and sample.signal.any():
-                length = shape[-1] if sample.n_valid is None else sample.n_valid
-                return torch.from_numpy(sample.signal), length
-        # Silence mixed in changes nothing, and its ratios do not exist: no value is better than
-        # the value of another mixture.
-        return torch.zeros(shape), 0
+        partner = self._partners.of(row, sample_id)
+        if partner is None:
+            # Silence mixed in changes nothing, and its ratios do not exist: no value is better
+            # than the value of another mixture.
+            return torch.zeros(shape), 0
+        return partner.signal, shape[-1] if partner.n_valid is None else partner.n_valid
 
     @cached_property
     def examples(self) -> dict[str, set[int]]:
         """Manifest rows whose sounds are kept, by mixture."""
-        return example_rows(self.parts.config, self.parts.manifest)
+        return sound_rows(self.parts.config, self.parts.manifest)
 
     @cached_property
-    def _labels(self) -> np.ndarray[tuple[int], np.dtype[np.int64]]:
-        return self.parts.manifest.table["label"].fillna(-1).to_numpy(dtype=np.int64)
+    def _partners(self) -> Partners:
+        parts = self.parts
+        return Partners(parts.manifest, parts.reader, parts.config.attribution.seed, "overlap")
 
     @cached_property
     def short_config(self) -> AuditConfig:

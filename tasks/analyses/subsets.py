@@ -7,7 +7,9 @@ choice does not depend on the order of the manifest, and nothing about the sampl
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from hashlib import blake2b
+from heapq import nsmallest
 
 import numpy as np
 
@@ -25,6 +27,23 @@ def chosen_rows(manifest: Manifest, n_samples: int | None, seed: int) -> frozens
     order = np.lexsort((hashes, labels))
     places = np.floor((np.arange(n_samples) + 0.5) * size / n_samples).astype(int)
     return frozenset(int(row) for row in order[places])
+
+
+def example_rows(
+    manifest: Manifest, n_samples: int, seed: int, purpose: str, among: Iterable[int] | None = None
+) -> set[int]:
+    """Manifest rows of samples that stand for the others, chosen before anything is known.
+
+    Args:
+        purpose: Keys the choice beside seed and sample id.
+        among: Rows to choose from; None for all.
+    """
+    ids = manifest.table["sample_id"].astype(str).tolist()
+
+    def order(row: int) -> bytes:
+        return blake2b(f"{seed}\0{purpose}\0{ids[row]}".encode(), digest_size=8).digest()
+
+    return set(nsmallest(n_samples, range(len(ids)) if among is None else among, key=order))
 
 
 def _hash(seed: int, sample_id: str) -> int:

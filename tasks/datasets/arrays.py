@@ -21,7 +21,7 @@ import pandas as pd
 
 from tasks.config import DatasetConfig
 from tasks.datasets.labels import label_samples
-from tasks.datasets.listing import ANNOTATIONS, Listing, make_listing
+from tasks.datasets.listing import ANNOTATIONS, Listing, label_values, make_listing
 from tasks.datasets.sample import Array
 from tasks.datasets.storage import (
     DataRoot,
@@ -62,7 +62,9 @@ def list_arrays(config: DatasetConfig) -> Listing:
         sources=sources,
         default_ids=sources,
         labels=label_samples(
-            columns[config.label_column], config, f"{config.label_column} of {root.url}"
+            label_values(config, columns, root.url),
+            config,
+            f"{config.label_column} of {root.url}",
         ),
         summary=f"arrays: {count} rows of {config.signal_key}, {signals.dtype} "
         f"{'x'.join(map(str, signals.shape[1:]))}",
@@ -104,7 +106,8 @@ def _of_split(config: DatasetConfig) -> DatasetConfig:
     keys = {}
     for setting in ("signal_key", "label_column"):
         key, default = getattr(config, setting), DatasetConfig.model_fields[setting].default
-        keys[setting] = f"{config.split}_{f'{key}s' if key == default else key}"
+        if key is not None:
+            keys[setting] = f"{config.split}_{f'{key}s' if key == default else key}"
     return config.model_copy(update=keys)
 
 
@@ -131,6 +134,7 @@ def _signals(root: DataRoot, config: DatasetConfig) -> Array:
 
 def _column_keys(config: DatasetConfig) -> dict[str, str]:
     keys = dict.fromkeys(config.where, "where")
+    keys |= dict.fromkeys(config.extra_columns, "extra_columns")
     for setting in ("id_column", *(f"{name}_column" for name in ANNOTATIONS), "label_column"):
         key = getattr(config, setting)
         if key is not None:

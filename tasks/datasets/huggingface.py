@@ -19,7 +19,7 @@ import pandas as pd
 from tasks.config import DatasetConfig
 from tasks.datasets.arrays import array_fingerprint
 from tasks.datasets.labels import label_samples
-from tasks.datasets.listing import Listing, make_listing, required_column
+from tasks.datasets.listing import Listing, label_values, make_listing, required_column
 from tasks.datasets.sample import Payload
 from tasks.datasets.storage import (
     DataRoot,
@@ -51,7 +51,7 @@ def list_huggingface(config: DatasetConfig) -> Listing:
     digits = len(str(max(len(dataset) - 1, 0)))
     prefix = str(dataset.split or "row")
     sources = [f"{prefix}:{index:0{digits}d}" for index in range(len(dataset))]
-    values = required_column(columns, config.label_column, "label_column", root.url)
+    values = label_values(config, columns, root.url)
     return make_listing(
         config,
         columns,
@@ -155,8 +155,8 @@ def _columns(
     columns: pd.DataFrame = (
         dataset.select_columns(names).with_format(None).to_pandas() if names else pd.DataFrame()
     )
-    label = features.get(config.label_column)
-    if not isinstance(label, library.ClassLabel):
+    label = None if config.label_column is None else features.get(config.label_column)
+    if config.label_column is None or not isinstance(label, library.ClassLabel):
         return columns, None
     required_column(columns, config.label_column, "label_column", root.url)
     values = columns[config.label_column].astype("Int64")

@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
 import pandas as pd
 
 from tasks.config import DatasetConfig
@@ -20,7 +21,8 @@ class Listing:
     """Every sample of a source.
 
     Attributes:
-        rows: Columns sample_id, source, label, target, group, fold, split; a RangeIndex.
+        rows: Columns sample_id, source, label, target, group, fold, split, and the extra ones; a
+            RangeIndex.
         columns: What `where` may name, row for row as the source has it.
         class_names: By class index.
         summary: For humans: what was found, and the class map.
@@ -45,7 +47,7 @@ def make_listing(
     fingerprints: Callable[[Sequence[str]], list[str]],
     place: str,
 ) -> Listing:
-    """Assemble a listing; ids, groups, folds and splits come from the columns the config names.
+    """Assemble a listing; ids, groups, folds, splits and more come from columns the config names.
 
     Args:
         place: Where the columns stand, for messages.
@@ -65,6 +67,15 @@ def make_listing(
             if column is None
             else as_text(required_column(columns, column, f"{name}_column", place))
         )
+    for name in dict.fromkeys(config.extra_columns):
+        if name in rows or name == "fingerprint":
+            raise DatasetError(
+                f"dataset.extra_columns names '{name}', but every manifest has a column of that "
+                f"name already; rename the one in {place}"
+            )
+        values = required_column(columns, name, "extra_columns", place)
+        _refuse_collections(values, name, place)
+        rows[name] = as_text(values)
     return Listing(
         rows=rows,
         columns=columns.reset_index(drop=True),
@@ -89,9 +100,29 @@ def required_column(columns: pd.DataFrame, name: str, setting: str, place: str) 
     return columns[name].reset_index(drop=True)
 
 
+def label_values(config: DatasetConfig, columns: pd.DataFrame, place: str) -> pd.Series[Any]:
+    """Class of every row as the source has it; all missing where there is no label column.
+
+    Raises:
+        DatasetError: If the column that the configuration names does not exist.
+    """
+    if config.label_column is None:
+        return pd.Series([None] * len(columns), dtype=object)
+    return required_column(columns, config.label_column, "label_column", place)
+
+
 def as_text(values: pd.Series[Any]) -> pd.Series[Any]:
     """Values as text; whole numbers without a decimal point, empty cells missing."""
     return pd.Series([_text(value) for value in values], dtype="string")
+
+
+def _refuse_collections(values: pd.Series[Any], name: str, place: str) -> None:
+    for row, value in enumerate(values):
+        if isinstance(value, (list, tuple, dict, bytes, np.ndarray)):
+            raise DatasetError(
+                f"{place}: row {row} of the column '{name}' (dataset.extra_columns) holds "
+                f"a {type(value).__name__}; expected text or a number"
+            )
 
 
 def _text(value: object) -> object:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
 import pandas as pd
@@ -29,9 +29,11 @@ class Manifest:
 
     Attributes:
         table: One row per sample, RangeIndex: sample_id (unique), source (where the sample
-            stands below the root), label and target (Int64), fingerprint, group, fold, split.
+            stands below the root), label and target (Int64), fingerprint, group, fold, split, and
+            the text of the extra columns under their own names.
         class_names: By class index, where names are known.
-        digest: SHA-256 over the ordered (sample_id, source, label, target, fingerprint).
+        digest: SHA-256 over the ordered (sample_id, source, label, target, fingerprint, and extra
+            columns if there are any).
         sample_ids_digest: SHA-256 over the ordered ids.
         description: One line for humans, with the class map.
     """
@@ -71,12 +73,13 @@ def build_manifest(config: DatasetConfig) -> Manifest:
         sources = [split_source(source)[0] for source in sources]
     marks = listing.fingerprints(sources)
     table["fingerprint"] = pd.array(marks, dtype="string")
-    table = table[list(COLUMNS)]
+    extra = list(dict.fromkeys(config.extra_columns))
+    table = table[[*COLUMNS, *extra]]
     lost = marks.count("missing") + marks.count("unreadable")
     return Manifest(
         table=table,
         class_names=listing.class_names,
-        digest=_digest(_rows(table)),
+        digest=_digest(_rows(table, extra)),
         sample_ids_digest=_digest([sample_id] for sample_id in table["sample_id"]),
         description="; ".join(
             [listing.summary, selection, *([f"{lost} missing or unreadable"] if lost else [])]
@@ -96,11 +99,13 @@ def _refuse_unused_settings(config: DatasetConfig) -> None:
             )
 
 
-def _rows(table: pd.DataFrame) -> Iterable[list[object]]:
-    columns = (table[name] for name in ("sample_id", "source", "label", "target", "fingerprint"))
-    for sample_id, source, label, target, mark in zip(*columns, strict=True):
+def _rows(table: pd.DataFrame, extra: Sequence[str]) -> Iterable[list[object]]:
+    names = ("sample_id", "source", "label", "target", "fingerprint", *extra)
+    columns = (table[name] for name in names)
+    for sample_id, source, label, target, mark, *cells in zip(*columns, strict=True):
         classes = [None if index is pd.NA else int(index) for index in (label, target)]
-        yield [sample_id, source, *classes, mark]
+        texts = [None if cell is pd.NA else cell for cell in cells]
+        yield [sample_id, source, *classes, mark, *texts]
 
 
 def _digest(rows: Iterable[list[object]]) -> str:

@@ -11,7 +11,7 @@ import pyarrow as pa
 
 from tasks.config import DatasetConfig
 from tasks.datasets.labels import label_samples
-from tasks.datasets.listing import Listing, as_text, make_listing, required_column
+from tasks.datasets.listing import Listing, as_text, label_values, make_listing, required_column
 from tasks.datasets.storage import (
     file_beside_root,
     file_fingerprints,
@@ -33,7 +33,7 @@ def list_table(config: DatasetConfig) -> Listing:
     if config.manifest is None:
         raise DatasetError(
             "dataset.kind: table needs dataset.manifest, a CSV or Parquet file with the columns "
-            f"'{config.path_column}' and '{config.label_column}'"
+            f"'{config.path_column}' and '{config.label_column or 'label'}'"
         )
     url = file_beside_root(config, config.manifest)
     columns = _read_table(url, config)
@@ -42,7 +42,7 @@ def list_table(config: DatasetConfig) -> Listing:
         relative_path("" if path is pd.NA else str(path), f"row {row} of {url}")
         for row, path in enumerate(paths)
     ]
-    values = required_column(columns, config.label_column, "label_column", url)
+    values = label_values(config, columns, url)
     return make_listing(
         config,
         columns,
@@ -85,6 +85,7 @@ def _read_csv(content: bytes, config: DatasetConfig) -> pd.DataFrame:
         config.group_column,
         config.fold_column,
         config.split_column,
+        *config.extra_columns,
     )
     return pd.read_csv(
         io.BytesIO(content),

@@ -65,7 +65,9 @@ def list_webdataset(config: DatasetConfig) -> Listing:
         [{**_single_values(sample), "key": sample.key, "shard": sample.shard} for sample in samples]
     )
     labels = [sample.label for sample in samples]
-    if samples and all(label is None for label in labels):
+    if config.label_column is None:
+        labels = [None] * len(samples)
+    elif samples and all(label is None for label in labels):
         raise DatasetError(
             f"{root.url}: no sample of {len(shards)} shards has a label; expected a .cls file, or "
             f"a .json file with the key '{config.label_column}' (dataset.label_column)"
@@ -73,7 +75,9 @@ def list_webdataset(config: DatasetConfig) -> Listing:
     sources = [_source(sample, _signal_suffixes(config)) for sample in samples]
     return make_listing(
         config,
-        columns.assign(**{config.label_column: pd.Series(labels, dtype=object)}),
+        columns
+        if config.label_column is None
+        else columns.assign(**{config.label_column: pd.Series(labels, dtype=object)}),
         sources=sources,
         default_ids=[sample.key for sample in samples],
         labels=label_samples(pd.Series(labels, dtype=object), config, root.url),
@@ -181,7 +185,7 @@ def _index(root: DataRoot, shard: str, config: DatasetConfig) -> list[_ShardSamp
             "again, or unpack a compressed one."
         ) from error
     for sample in samples.values():
-        if sample.label is None:
+        if sample.label is None and config.label_column is not None:
             sample.label = sample.annotations.get(config.label_column)
     return list(samples.values())
 

@@ -25,7 +25,7 @@ _FORBIDDEN = re.compile(r"[^A-Za-z0-9_\-. /]+")
 _STEPPED = ("level", "severity")
 _APPROXIMATION = "approximation"
 _BARE = ("method", "quantile")
-_TABLE_ONLY = "class"
+_TABLE_ONLY = ("class", "category")
 
 
 @dataclass(frozen=True)
@@ -64,8 +64,9 @@ def plan_metrics(metrics: Sequence[Mapping[str, Any]], counts: Mapping[str, int]
     """Choose names, steps and values for the metrics of a summary.
 
     Args:
-        metrics: The list `metrics` of summary.json. Those with a `class` label go to the table
-            only; when there are too many names, those split by further labels give way first.
+        metrics: The list `metrics` of summary.json. Those with a `class` or `category` label go to
+            the table only; when there are too many names, those split by further labels give way
+            first.
         counts: The object `counts`; logged as `counts/<status>`.
 
     Example:
@@ -84,7 +85,7 @@ def plan_metrics(metrics: Sequence[Mapping[str, Any]], counts: Mapping[str, int]
         names = {known for known, _ in chosen} | points.keys()
         # A repeated point would be appended to the curve, so the first one stays alone.
         repeated = any((point, step) in chosen for point in points)
-        if repeated or len(names) > NAME_LIMIT or _TABLE_ONLY in metric.get("labels", {}):
+        if repeated or len(names) > NAME_LIMIT or _is_for_the_table(metric):
             table_only += 1
             continue
         chosen |= {(point, step): value for point, value in points.items()}
@@ -139,6 +140,10 @@ def _priority(metric: Mapping[str, Any]) -> tuple[int, int]:
     labels = metric.get("labels", {})
     split = len(labels.keys() - {*_BARE, *_STEPPED})
     return split, len(labels)
+
+
+def _is_for_the_table(metric: Mapping[str, Any]) -> bool:
+    return any(label in metric.get("labels", {}) for label in _TABLE_ONLY)
 
 
 def _step(metric: Mapping[str, Any], last_level: int) -> int:

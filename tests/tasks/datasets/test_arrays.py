@@ -185,3 +185,13 @@ def test_a_missing_or_damaged_file_is_named(tmp_path):
             (tmp_path / name).write_bytes(content)
         with pytest.raises(DatasetError, match=name):
             build_manifest(DatasetConfig(kind="arrays", root=str(tmp_path / name)))
+
+
+def test_extra_arrays_are_read_and_labels_may_be_left_out(npz):
+    shapes = np.array(["cat", "dog", ""] * 4)
+    config = npz(train_images=IMAGES, shape=shapes).model_copy(
+        update={"label_column": None, "extra_columns": ("shape",)}
+    )
+    manifest = build_manifest(config)
+    assert manifest.table["shape"].tolist()[:3] == ["cat", "dog", pd.NA]
+    assert manifest.table["label"].isna().all()

@@ -157,3 +157,11 @@ def test_the_missing_library_names_the_extra(tmp_path, monkeypatch):
     monkeypatch.setitem(sys.modules, "datasets", None)
     with pytest.raises(DatasetError, match=r"wam-audit\[huggingface\]"):
         build_manifest(config(tmp_path))
+
+
+def test_labels_may_be_left_out_and_extra_columns_read(images, tmp_path):
+    images.rename_column("fold", "part").save_to_disk(tmp_path / "saved")
+    options = {"label_column": None, "extra_columns": ("part",)}
+    manifest = build_manifest(config(tmp_path / "saved", **options))
+    assert manifest.table["label"].isna().all()
+    assert manifest.table["part"].tolist() == ["1", "1", "2", "2"]

@@ -198,3 +198,37 @@ def test_the_class_to_explain_comes_from_its_own_column(tree):
     assert manifest.table["target"].isna().tolist() == [False, True]
     other = tree({"m.csv": "path,label,why\na.png,0,0\nb.png,1,\n"})
     assert table(other, target_column="why").digest != manifest.digest
+
+
+def test_extra_columns_are_text_and_part_of_the_data(tree):
+    root = tree(
+        {
+            "m.csv": "path,label,shape,code\na,0,cat,007\nb,1,NA,\n",
+            "other.csv": "path,label,shape,code\na,0,dog,007\nb,1,NA,\n",
+        }
+    )
+    options = {"extra_columns": ("shape", "code")}
+    manifest = table(root, **options)
+    assert manifest.table["shape"].tolist() == ["cat", "NA"]
+    assert manifest.table["code"].tolist() == ["007", pd.NA]
+    assert manifest.digest != table(root).digest
+    assert manifest.digest != table(root, "other.csv", **options).digest
+    assert table(root).digest == table(root, "other.csv").digest
+
+
+def test_extra_columns_that_cannot_be_read_are_named(tmp_path):
+    rows = pd.DataFrame({"path": ["a", "b"], "label": [0, 1], "split": ["x", "y"]})
+    rows.assign(shape=[["cat"], ["dog", "car"]]).to_parquet(tmp_path / "m.parquet")
+    with pytest.raises(DatasetError, match=r"row 0 of the column 'shape' .* holds a ndarray"):
+        table(tmp_path, "m.parquet", extra_columns=("shape",))
+    with pytest.raises(DatasetError, match=r"no column 'form', which dataset\.extra_columns names"):
+        table(tmp_path, "m.parquet", extra_columns=("form",))
+    for name in ("split", "fingerprint"):
+        with pytest.raises(DatasetError, match=f"'{name}', but every manifest has a column"):
+            table(tmp_path, "m.parquet", extra_columns=(name,))
+
+
+def test_a_manifest_may_have_no_labels(tree):
+    manifest = table(tree({"m.csv": "path,shape\na,cat\nb,dog\n"}), label_column=None)
+    assert manifest.table["label"].isna().all()
+    assert "no labels" in manifest.description

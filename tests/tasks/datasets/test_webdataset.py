@@ -212,3 +212,9 @@ def test_the_missing_library_names_the_extra(shards, monkeypatch):
         monkeypatch.setitem(sys.modules, name, None)
     with pytest.raises(DatasetError, match=r"wam-audit\[webdataset\]"):
         build_manifest(config(shards))
+
+
+def test_labels_may_be_left_out(shards):
+    manifest = build_manifest(config(shards, label_column=None))
+    assert len(manifest.table) == 6
+    assert manifest.table["label"].isna().all()
