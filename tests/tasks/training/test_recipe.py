@@ -1,6 +1,7 @@
 """Training by recipe: the same weights again, tested as saved, refused where it would cheat."""
 
 import json
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -231,6 +232,16 @@ def test_cutoffs_of_a_low_pass_are_drawn_log_uniformly_for_some_samples():
     assert kept[filtered].median() == pytest.approx((0.05 * 0.8) ** 0.5, rel=0.25)
     with pytest.raises(ConfigError, match=r"0 < lowest <= highest, .* got lowest 0 and highest 1"):
         low_pass(noises, torch.Generator(), lowest=0, highest=1)
+
+
+def test_the_two_shipped_networks_for_sound_differ_in_the_low_pass_alone():
+    recipes = Path(__file__).parents[3] / "configs" / "train"
+    full = load_training_config(recipes / "esc10_resnet.yaml")
+    low = load_training_config(recipes / "esc10_resnet_low_pass.yaml")
+    assert [step.name for step in low.augmentations[:1]] == ["low_pass"]
+    assert low.augmentations[1:] == full.augmentations
+    own = {"name", "weights", "metrics", "augmentations"}
+    assert low.model_dump(exclude=own) == full.model_dump(exclude=own)
 
 
 def test_the_loss_is_pytorch_s_for_hard_labels():
