@@ -33,7 +33,13 @@ def run_validation(
     )
     with progress:
         bar = progress.add_task("audits", total=len(experiments))
-        result = run_suite(experiments, lambda done: progress.update(bar, completed=done))
+
+        def show(done: int) -> None:
+            progress.update(bar, completed=done)
+            if not console.is_terminal and done % 10 == 0:
+                console.print(f"{done} of {len(experiments)} audits")
+
+        result = run_suite(experiments, show)
     if figure is not None:
         from tasks.validation.figure import draw_validation
 

@@ -175,6 +175,48 @@ def levels_together(dimension: int) -> Experiment:
     )
 
 
+def shortcut(dimension: int) -> Experiment:
+    """Three classes: the first is whatever has level 1 and nothing else that is known.
+
+    The second has level 1 as well, and level 2, which speaks louder; the third has level 3, and is
+    the answer where nothing is left. So level 1 alone shows every sample of the first class as it,
+    and all of the second with them: half of the others. The second has no such levels, and the
+    third is a default, no shortcut.
+    """
+    grid = haar_grid(dimension)
+    present = np.array([[1.0, 0, 0], [1.0, 1, 0], [0, 0, 1.0]])
+    labels = np.arange(30) % 3
+    truths = [Truth("shortcut/classes", {}, 1 / 3, _COUNTS)]
+    for name, levels, hits, false_hits, default in (
+        ("0", "1", 1.0, 0.5, 0.0),
+        ("1", "2", 1.0, 0.0, 0.0),
+        ("2", "3", 1.0, 1.0, 1.0),
+    ):
+        which = {"class": name, "levels": levels}
+        truths += [
+            Truth("shortcut/true_positive_rate", which, hits, _COUNTS),
+            Truth("shortcut/false_positive_rate", which, false_hits, _COUNTS),
+            Truth("shortcut/default_rate", {"class": name}, default, _COUNTS),
+            Truth("shortcut/true_positive_rate", {**which, "levels": "all"}, 1.0, _COUNTS),
+            Truth("shortcut/false_positive_rate", {**which, "levels": "all"}, 0.0, _COUNTS),
+        ]
+    return planted_units(
+        "shortcut in level 1",
+        grid,
+        [Unit(level) for level in ("1", "2", "3")],
+        present[labels],
+        alone=np.array([[4.0, 0, 0], [0, 8.0, 0], [0, 0, 8.0]], dtype=np.float64),
+        labels=labels,
+        bias=np.array([0.0, 0.0, 0.01]),
+        truths=truths,
+        explained=False,
+        analyses={
+            "band_removal": {"enabled": True, "orientations": False},
+            "shortcuts": {"enabled": True, "minimum_n": 10},
+        },
+    )
+
+
 def sensitivity_against_content(dimension: int) -> Experiment:
     """A model most sensitive where the signals hold least.
 
@@ -184,7 +226,7 @@ def sensitivity_against_content(dimension: int) -> Experiment:
     """
     grid = haar_grid(dimension)
     names = grid.level_names
-    contribution = 0.1 * np.arange(1, len(names) + 1)
+    contribution: Array = 0.1 * np.arange(1, len(names) + 1)
     magnitude = contribution * 2.0 ** np.arange(len(names))
     gradient = contribution / magnitude
     truths = []
@@ -328,8 +370,8 @@ def _labels() -> Integers:
     return np.arange(_N_SAMPLES) % 2
 
 
-def _as_signs(labels: Array) -> Array:
-    return labels * 2.0 - 1.0
+def _as_signs(labels: Integers) -> Array:
+    return labels.astype(np.float64) * 2 - 1
 
 
 def _sigmoid(value: float) -> float:

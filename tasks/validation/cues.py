@@ -6,6 +6,8 @@ stripes wherever they are, the other compares the halves.
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 
 from tasks.validation.exact import votes
@@ -48,6 +50,7 @@ def _suppressed(
         for statistic in ("texture/suppressed_accuracy", "texture/suppression_consistency"):
             half = Tolerance(tolerance.absolute / 2, tolerance.reason)
             truths.append(Truth(statistic, labels_of, 1 - loss / 2, half))
+    arguments: dict[str, Any]
     if name == "texture model":
         model, arguments, weights = "stripe_contrasts", {"gain": 1 / _STRIPES**2}, {}
     else:

@@ -169,9 +169,7 @@ def drawn_to_tolerance(dimension: int, copies: int = 60) -> Experiment:
     smoothgrad = {"n_samples": 400, "min_samples": 10, "tolerance": tolerance}
     attribution = {"smoothgrad": smoothgrad, "integrated_gradients": {"enabled": False}}
     settings = merge(noisy.settings, {"attribution": attribution})
-    return replace(
-        noisy, name="drawn to a tolerance", truths=tuple(truths), settings=settings
-    )
+    return replace(noisy, name="drawn to a tolerance", truths=tuple(truths), settings=settings)
 
 
 def saturating_path(dimension: int, n_steps: int) -> Experiment:
@@ -224,7 +222,9 @@ _DRAWS_OF_PRODUCTS = Tolerance(
     0.01, "Monte-Carlo error of 10 draws in each of 100 copies, four times; products scatter more"
 )
 _STOPPED = Tolerance(0.002, "four standard errors of 60 copies whose shares scatter by 0.003")
-_EXCESS = Tolerance(0.0, "errors that are estimated themselves let a share stop early", relative=0.4)
+_EXCESS = Tolerance(
+    0.0, "errors that are estimated themselves let a share stop early", relative=0.4
+)
 _SCATTER = Tolerance(0.3, "a standard deviation from 100 copies is known to 7 %; four times that")
 
 

@@ -77,7 +77,11 @@ class Experiment:
         return Results(summary.record, session.folder, session.shards)
 
     def _config(self, folder: Path) -> AuditConfig:
-        arrays = {"image": self.signals.astype(np.float32), "label": self.labels, **self.columns}
+        arrays: dict[str, Any] = {
+            "image": self.signals.astype(np.float32),
+            "label": self.labels,
+            **self.columns,
+        }
         np.savez(folder / "signals.npz", **arrays)
         for name, content in self.files.items():
             (folder / name).write_text(content, encoding="utf-8")

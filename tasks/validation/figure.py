@@ -87,7 +87,14 @@ _PANELS = (
     _Panel(
         "minimal signals; biases of hybrids and\nconflicts; texture indices",
         "fraction",
-        ("minimal/fraction", "minimal/kept", "texture/hybrid", "texture/t_", "texture/shape", "texture/coverage"),
+        (
+            "minimal/fraction",
+            "minimal/kept",
+            "texture/hybrid",
+            "texture/t_",
+            "texture/shape",
+            "texture/coverage",
+        ),
     ),
 )
 
@@ -118,12 +125,14 @@ def _draw_identity(axes: Axes, panel: _Panel, checks: Sequence[Check]) -> None:
     axes.set_title(panel.title, fontsize=10)
     axes.set_xlabel(f"truth ({panel.unit})")
     axes.set_ylabel("estimate")
-    values = [value for check in checks for value in (check.truth.expected, check.estimate)]
+    values = [check.truth.expected for check in checks]
+    values += [check.estimate for check in checks if check.estimate is not None]
     if panel.logarithmic:
         axes.set_xscale("log")
         axes.set_yscale("log")
+        values = [value for value in values if value > 0]
     if values:
-        ends = [min(filter(None, values)) if panel.logarithmic else min(values), max(values)]
+        ends = [min(values), max(values)]
         axes.plot(ends, ends, color="#BBBBBB", linewidth=1, zorder=0)
     _draw_points(axes, [(c, c.truth.expected, c.estimate) for c in checks])
 

@@ -10,7 +10,7 @@ from tasks.validation.causal import Unit, planted_units
 from tasks.validation.experiments import Experiment
 from tasks.validation.profiles import level_label
 from tasks.validation.signals import haar_grid
-from tasks.validation.truths import Tolerance, Truth
+from tasks.validation.truths import NOTHING, Tolerance, Truth
 
 _THRESHOLD = 0.3
 """Answer of a unit above which its class wins over a third one, which nothing speaks for."""
@@ -63,6 +63,14 @@ def countable(dimension: int, place: int) -> Experiment:
             Truth("minimal/kept_energy_share", which, share, _COUNTED),
             Truth("minimal/kept_of_level", which, share * needed / own, _COUNTED),
         ]
+    which = {"alpha": "1", "objective": "preserve"}
+    truths += [
+        Truth("minimal/mask_success", which, 1.0, _COUNTED),
+        Truth("minimal/binary_mask_success", which, 1.0, _COUNTED),
+        Truth(
+            "minimal/mask_share", {**which, "level": level_label(used)}, 0.99, NOTHING, "at_least"
+        ),
+    ]
     votes = np.zeros((3, len(names)))
     votes[:2, names.index(used)] = -1.0, 1.0
     signs = np.outer(np.tile([-1.0, 1.0], 4), np.ones(len(names)))
@@ -75,6 +83,17 @@ def countable(dimension: int, place: int) -> Experiment:
         bias=np.array([0.0, 0.0, _THRESHOLD]),
         truths=truths,
         analyses={
-            "minimal": {"enabled": True, "spacing": "linear", "resolution": 1 / total},
+            "minimal": {
+                "enabled": True,
+                "spacing": "linear",
+                "resolution": 1 / total,
+                "examples": 0,
+            },
+            "minimal_masks": {
+                "enabled": True,
+                "alphas": [1.0],
+                "n_steps": 100,
+                "examples": 0,
+            },
         },
     )

@@ -21,6 +21,11 @@ class TemplateVotes(nn.Module):
     that. Without pairs its gradient is the same everywhere.
     """
 
+    templates: Tensor
+    alone: Tensor
+    pairs: Tensor
+    bias: Tensor
+
     def __init__(self, space: Sequence[int], units: int, classes: int, *, tanh: bool) -> None:
         super().__init__()
         self.tanh = tanh
@@ -44,6 +49,8 @@ class HaarEnergies(nn.Module):
     depends on the input, and on noise added to it, in a known way.
     """
 
+    weights: Tensor
+
     def __init__(self, levels: int, bands: int, classes: int) -> None:
         super().__init__()
         self.levels = levels
@@ -61,6 +68,9 @@ class SpectralEnergies(nn.Module):
 
     The window lets its gradient fall to nothing at the borders.
     """
+
+    masks: Tensor
+    window: Tensor
 
     def __init__(self, space: Sequence[int], classes: int, floor: float = 1e-6) -> None:
         super().__init__()
@@ -82,6 +92,8 @@ class StripeContrasts(nn.Module):
     Positive for stripes of period 2, negative for those of period 4, wherever they are: blocks of
     the signal may change places.
     """
+
+    tie: Tensor
 
     def __init__(self, gain: float) -> None:
         super().__init__()

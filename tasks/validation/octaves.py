@@ -22,7 +22,7 @@ from tasks.validation.signals import (
     level_mask,
     octave_mask,
 )
-from tasks.validation.truths import NOTHING, Tolerance, Truth
+from tasks.validation.truths import NOTHING, Labels, Tolerance, Truth
 
 _SIZES = {1: ((2048,), 4), 2: ((128, 128), 3), 3: ((32, 32, 32), 2)}
 """Space and levels; in three dimensions sym8 does not fit twice, db4 does."""
@@ -47,6 +47,7 @@ def planted_octaves(
     responses = band_responses(space, wavelet, levels)
     window = hann_window(space) if windowed else np.ones(space)
     truths: list[Truth] = []
+    which: Labels
     for label, (planted, mask) in enumerate(masks.items()):
         powers = np.stack(
             [_gradient_power(signal, mask, window) for signal in signals[labels == label]]
@@ -113,6 +114,7 @@ def _expected_bands(
     total = sum(importance.values())
     by_level: dict[str, float] = {}
     truths = []
+    which: Labels
     for (level, filters), value in importance.items():
         by_level[level] = by_level.get(level, 0.0) + value / total
         which = {"method": method, "class": label, "level": level, "filters": filters}

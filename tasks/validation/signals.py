@@ -107,7 +107,8 @@ def haar_grid(dimension: int) -> HaarGrid:
 
 def random_signs(rng: np.random.Generator, size: int) -> Array:
     """Plus and minus one."""
-    return rng.integers(0, 2, size) * 2.0 - 1.0
+    signs: Array = rng.integers(0, 2, size).astype(np.float64) * 2 - 1
+    return signs
 
 
 def octave_mask(space: tuple[int, ...], filters: str, level: int) -> Array:

@@ -40,6 +40,7 @@ _EVERYWHERE: tuple[Build, ...] = (
     partial(causal.one_level, place=-1),
     causal.harmful_level,
     causal.levels_together,
+    causal.shortcut,
     causal.sensitivity_against_content,
     cues.texture_model,
     cues.shape_model,
