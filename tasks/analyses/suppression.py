@@ -137,7 +137,7 @@ class CueSuppression(Analysis):
         """Strengths as the configuration has them, whether or not the input has room for them."""
         asked: Mapping[str, Sequence[float]] = self.settings.suppressions
         if not asked:
-            return suppression.usual
+            return suppression.usual_for(len(self._input_shape) - 1)
         return asked[suppression.name] or suppression.strengths
 
     def measure(self, tables: ShardTables) -> Measures:

@@ -7,6 +7,7 @@ import json
 import re
 import sys
 import wave
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -561,3 +562,29 @@ def test_a_clip_too_short_for_a_strength_has_no_row_at_it(sound_config, compute_
     every = {("segment_shuffle", 16.0), ("segment_reversal", 16.0), ("segment_reversal", 4.0)}
     assert found["a.wav"] == every
     assert found["short.wav"] == every - {("segment_reversal", 16.0)}
+
+
+def test_minimal_sounds_are_heard_and_their_padding_stays_silent(sound_config, compute_all):
+    config = sound_config(
+        clips={name: CLIPS[name] for name in ("a.wav", "b.flac")},
+        attribution={"target": "predicted", "smoothgrad": {"enabled": False}},
+        analyses={"minimal": {"enabled": True, "resolution": 1.0, "examples": 2}},
+    )
+    folder = AuditFolder(str(compute_all(config)))
+    write_results(folder, config)
+    page = (Path(folder.path()) / "report.html").read_text()
+    section = page[page.index('<h2 id="minimal">') :]
+    assert section.count('class="minimal-example"') == 2
+    assert "Integrated gradients, " in section
+    # The input, and what is left and the rest by four rankings, of both clips.
+    assert section[: section.index("</section>")].count("<audio ") == 2 * (1 + 2 * 4)
+    examples = StoredAudit.open(folder, config).examples()["minimal"]
+    (short,) = [example for example in examples if example.explanation.sample_id == "b.flac"]
+    signal = short.explanation.signal
+    assert len(short.versions) == 4
+    for version in short.versions:
+        assert 0 <= version.part < 1
+        # Both hold the baseline once: the mean of what is before the padding.
+        together = version.left + version.taken - signal
+        np.testing.assert_allclose(together[:, :1001], signal[:, :1001].mean(), atol=1e-5)
+        np.testing.assert_allclose(together[:, 1001:], 0, atol=1e-5)

@@ -429,7 +429,8 @@ def test_the_registry_names_cues_by_dimension():
     assert "patch_shuffle" not in suppressions_for(1, 1)
     assert "patch_shuffle" in suppressions_for(3, 1)
     for suppression in SUPPRESSIONS.values():
-        assert set(suppression.usual) <= set(suppression.strengths)
+        for ndim in suppression.cues:
+            assert set(suppression.usual_for(ndim)) <= set(suppression.strengths)
         assert suppression.fits((1000,), suppression.strengths[-1])
 
 

@@ -37,6 +37,9 @@ SIGMA_COLOUR = {4: 50, 6: 80, 8: 110, 10: 140, 12: 170, 14: 200}
 SIGMA_BLUR = {3: 0.33, 5: 0.66, 7: 1.0, 9: 1.33, 11: 1.66, 13: 2.0, 15: 2.33}
 """Of the Gaussian blur, by size of the kernel."""
 
+_VOLUME = 3
+"""Spatial dimensions of a volume."""
+
 GRIDS = (2, 4, 6, 8, 10, 12, 14, 16)
 
 
@@ -50,6 +53,8 @@ class Suppression:
         measure: What a strength counts.
         strengths: Every strength, weakest first.
         usual: Those that an audit takes where it does not say.
+        usual_for_volumes: The same for volumes, whose windows hold so many points that fewer can
+            be afforded; None where nothing else holds for them.
         operator: What does it; its results stay in the range of the data.
         points_per_strength: Least points along every axis, over the strength.
         n_channels: Least number of channels.
@@ -63,10 +68,16 @@ class Suppression:
     operator: Operator
     points_per_strength: int = 0
     n_channels: int = 1
+    usual_for_volumes: tuple[Strength, ...] | None = None
 
     def exists_for(self, ndim: int, n_channels: int) -> bool:
         """Whether signals of so many spatial dimensions and channels have the cue."""
         return ndim in self.cues and n_channels >= self.n_channels
+
+    def usual_for(self, ndim: int) -> tuple[Strength, ...]:
+        """Strengths that an audit of signals of so many dimensions takes where it does not say."""
+        volumes = self.usual_for_volumes
+        return self.usual if ndim < _VOLUME or volumes is None else volumes
 
     def fits(self, space: Sequence[int], strength: Strength) -> bool:
         """Whether a signal has enough points for a strength."""
@@ -162,8 +173,8 @@ _ALL = (
         "segment_reversal",
         {1: "local temporal order"},
         "segments",
-        strengths=tuple(reversed(GRIDS)),  # the shorter the segment, the less is out of order
-        usual=(16, 4),
+        strengths=GRIDS,
+        usual=(4, 16),
         operator=lambda signal, grid, draws: turn_blocks(signal, int(grid), draws),
         points_per_strength=2,
     ),
@@ -174,6 +185,7 @@ _ALL = (
         strengths=tuple(SIGMA_COLOUR),
         usual=(6, 12),
         operator=lambda signal, d, _: bilateral_filter(signal, int(d), SIGMA_COLOUR[int(d)]),
+        usual_for_volumes=(6,),
     ),
     Suppression(
         "gaussian_blur",
@@ -198,7 +210,7 @@ _ALL = (
         {3: "texture"},
         "window in points",
         strengths=(3, 5, 7),
-        usual=(3, 5),
+        usual=(3,),
         operator=lambda signal, width, _: median_filter(signal, int(width)),
     ),
     Suppression(
