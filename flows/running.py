@@ -109,6 +109,7 @@ def describe_plan(costs: dict[str, Any]) -> str:
         else f"accuracy {accuracy:.2f} on {checked['n_tried']} samples "
         f"(chance {checked['chance']:.3f})"
     )
+    bound = "at most " if costs["stops_early"] else ""
     lines = [
         f"audit folder   {costs['folder']}",
         f"dataset        {costs['dataset']}",
@@ -116,23 +117,25 @@ def describe_plan(costs: dict[str, Any]) -> str:
         f"{costs['n_done']} done",
         f"tasks          {costs['n_tasks']}",
         f"model          output {tuple(checked['output_shape'])}; {tried}",
-        f"passes         {costs['n_forward']} forward, {costs['n_backward']} forward and backward",
-        *_parts(costs["parts"]),
+        f"passes         {costs['n_forward']} forward, {bound}{costs['n_backward']} forward and "
+        "backward",
+        *_parts(costs["parts"], bound),
         f"files          about {costs['n_files']}, {costs['n_bytes'] / 1e6:.1f} MB",
         f"memory         {costs['memory_bytes'] / 1e6:.0f} MB for maps, "
         f"{checked['bytes_per_sample'] / 1e6:.0f} MB per sample of a batch",
-        f"time           about {_duration(costs['estimated_seconds'])}",
+        f"time           {bound}about {_duration(costs['estimated_seconds'])}",
     ]
     return "\n".join(lines + [f"note           {warning}" for warning in checked["warnings"]])
 
 
-def _parts(parts: dict[str, dict[str, int]]) -> list[str]:
-    """A line for each analysis, where there is one beside attribution."""
+def _parts(parts: dict[str, dict[str, int]], bound: str) -> list[str]:
+    """A line for each analysis, where there is one beside attribution, whose draws may be fewer."""
     if len(parts) < 2:
         return []
     return [
-        f"               {section}: {part['n_forward']} forward, {part['n_backward']} forward and "
-        f"backward on {part['n_samples']} samples"
+        f"               {section}: {part['n_forward']} forward, "
+        f"{bound if section == 'attribution' else ''}{part['n_backward']} forward and backward on "
+        f"{part['n_samples']} samples"
         for section, part in parts.items()
     ]
 

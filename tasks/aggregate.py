@@ -46,6 +46,7 @@ _UNITS = {
     "reliance/entropy": ("fraction", "none"),
     "attribution/completeness_gap": ("ratio", "lower"),
     "attribution/share_standard_error": ("fraction", "lower"),
+    "attribution/draws": ("draws", "none"),
     AGREEMENT: ("correlation", "higher"),
 } | {name: unit for analysis in ANALYSES for name, unit in analysis.units.items()}
 

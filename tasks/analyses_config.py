@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
 from typing import Literal
 
 from pydantic import Field, NonNegativeInt, PositiveFloat, PositiveInt, model_validator
@@ -13,6 +14,11 @@ class RelianceConfig(Frozen):
     """Statistics of importance over bands."""
 
     fine_levels: PositiveInt = Field(2, description="Levels counted as fine scale.")
+    border: Literal["include", "exclude"] = Field(
+        "include",
+        description="exclude: statistics leave out coefficients whose filters reach over the "
+        "border of the signal; maps keep them.",
+    )
 
 
 class IntervalConfig(Frozen):
@@ -79,6 +85,141 @@ class BandRemovalConfig(Frozen):
         return self
 
 
+class SuppressionConfig(Frozen):
+    """Which cues the model needs: one is suppressed at a time, and the others are kept."""
+
+    enabled: bool = Field(False, description="Pass samples again with one cue suppressed.")
+    samples: PositiveInt | None = Field(
+        200, description="Samples taken, the same share of every class; null: all."
+    )
+    suppressions: dict[str, tuple[float, ...]] = Field(
+        default_factory=dict,
+        description="Strengths by suppression, such as patch_shuffle: [4, 8]; an empty list stands "
+        "for all of its strengths. Without any, the usual ones for the model's input.",
+    )
+
+
+class CriticalBandsConfig(Frozen):
+    """How much noise in each level the model stands."""
+
+    enabled: bool = Field(
+        False, description="Put noise into one level at a time and classify again."
+    )
+    samples: PositiveInt | None = Field(
+        200, description="Samples taken, the same share of every class; null: all."
+    )
+    noise_levels: tuple[PositiveFloat, ...] = Field(
+        (0.01, 0.03, 0.1, 0.3, 1.0),
+        min_length=2,
+        description="Root mean square of the noise over each sample's range, increasing; "
+        "thresholds are interpolated in its logarithm.",
+    )
+
+    @model_validator(mode="after")
+    def _increasing(self) -> CriticalBandsConfig:
+        if any(second <= first for first, second in pairwise(self.noise_levels)):
+            raise ValueError(f"noise_levels must increase; got {list(self.noise_levels)}")
+        return self
+
+
+class ShortcutsConfig(Frozen):
+    """Classes that few levels alone decide; read from the coalitions of band_removal."""
+
+    enabled: bool = Field(
+        False, description="Needs band_removal with shapley, and attribution.target: label."
+    )
+    dominant_share: Fraction = Field(
+        0.25,
+        description="A level dominates a class if the class's loss rises without it by this part "
+        "of what it rises without the most important one, or more.",
+    )
+    most_levels: PositiveInt = Field(2, description="Most levels that dominate a class.")
+    true_positive_rate: Fraction = Field(
+        0.6, description="Least share of the class still recognised by its dominant levels alone."
+    )
+    false_positive_rate: Fraction = Field(
+        0.3,
+        description="Least share of the other classes taken for it by the same levels; at least "
+        "one over the number of classes.",
+    )
+    minimum_n: PositiveInt = Field(20, description="Samples of a class below which none is judged.")
+
+
+class MinimalConfig(Frozen):
+    """How few of a sample's coefficients keep the class that is explained."""
+
+    enabled: bool = Field(False, description="Search minimal signals.")
+    samples: PositiveInt | None = Field(
+        100, description="Samples taken, the same share of every class; null: all."
+    )
+    methods: tuple[Literal["gradient", "smoothgrad", "integrated_gradients"], ...] | None = Field(
+        None,
+        description="Attributions that rank the coefficients, beside magnitude and chance; null: "
+        "every one that is switched on.",
+    )
+    spacing: Literal["log", "linear"] = Field(
+        "log", description="Numbers of coefficients that are tried: by a factor or a step apart."
+    )
+    resolution: float = Field(
+        0.05,
+        gt=0,
+        le=1,
+        description="How far apart: each number is this part larger than the one before (log), or "
+        "this part of all coefficients (linear).",
+    )
+    restricted: bool = Field(
+        True, description="Search the fine levels alone, and all others alone, too."
+    )
+    fine_levels: PositiveInt | None = Field(
+        None, description="Levels that count as fine; null: those of analyses.reliance."
+    )
+    fractions: tuple[Fraction, ...] = Field(
+        (0.01, 0.05, 0.2),
+        description="Parts of the coefficients for which the report says how many samples need no "
+        "more.",
+    )
+    baseline: Literal["sample_mean", "zero"] = Field(
+        "sample_mean",
+        description="What absent coefficients are replaced by: those of the mean of every channel "
+        "of the sample, or zero.",
+    )
+    examples: NonNegativeInt = Field(3, description="Samples whose minimal signals are shown.")
+
+
+class MinimalMasksConfig(Frozen):
+    """Masks over the coefficients, optimised to keep or to destroy the class."""
+
+    enabled: bool = Field(False, description="Optimise masks; hundreds of passes per sample.")
+    samples: PositiveInt | None = Field(
+        20, description="Samples taken, the same share of every class; null: all."
+    )
+    alphas: tuple[PositiveFloat, ...] = Field(
+        (1.0, 10.0, 100.0),
+        min_length=1,
+        description="Prices of a full mask, in units of the score: each is optimised for.",
+    )
+    objective: Literal["preserve", "destroy"] = Field(
+        "preserve",
+        description="preserve: -score + alpha mean(mask). destroy: score + alpha mean(1 - mask).",
+    )
+    score: Literal["log_probability", "logit", "margin"] = "log_probability"
+    parametrisation: Literal["clamp", "sigmoid"] = Field(
+        "clamp", description="Mask values are clamped to [0, 1], or sigmoids that start at 0.993."
+    )
+    optimiser: Literal["nadam", "adam"] = "nadam"
+    n_steps: PositiveInt = Field(500, description="Most steps.")
+    learning_rate: PositiveFloat | None = Field(
+        None, description="Step in mask values or logits; null: 0.05 (clamp), 0.2 (sigmoid)."
+    )
+    patience: PositiveInt | None = Field(
+        50, description="Steps without a lower objective that end a sample's search; null: never."
+    )
+    baseline: Literal["sample_mean", "zero"] = Field(
+        "sample_mean", description="What absent coefficients are replaced by; see minimal."
+    )
+    examples: NonNegativeInt = Field(2, description="Samples whose masked signals are shown.")
+
+
 class CueConflictConfig(Frozen):
     """Images whose shape and texture tell of different categories (Geirhos et al. 2019)."""
 
@@ -117,6 +258,11 @@ class AnalysesConfig(Frozen):
     intervals: IntervalConfig = IntervalConfig()
     separation: SeparationConfig = SeparationConfig()
     band_removal: BandRemovalConfig = BandRemovalConfig()
+    suppression: SuppressionConfig = SuppressionConfig()
+    critical_bands: CriticalBandsConfig = CriticalBandsConfig()
+    shortcuts: ShortcutsConfig = ShortcutsConfig()
+    minimal: MinimalConfig = MinimalConfig()
+    minimal_masks: MinimalMasksConfig = MinimalMasksConfig()
     cue_conflict: CueConflictConfig = CueConflictConfig()
     hybrid: HybridConfig = HybridConfig()
     gallery_size: NonNegativeInt = Field(12, description="Samples pictured in the report.")

@@ -11,7 +11,7 @@ import hashlib
 import json
 from typing import Any, Literal
 
-from pydantic import Field, NonNegativeInt, PositiveInt, model_validator
+from pydantic import Field, NonNegativeInt, PositiveFloat, PositiveInt, model_validator
 
 from tasks.analyses_config import AnalysesConfig
 from tasks.audio_config import AudioConfig
@@ -180,7 +180,17 @@ class SmoothGradConfig(Frozen):
     """WAM_SG: coefficient gradients averaged over noisy copies of the input (equation 6)."""
 
     enabled: bool = True
-    n_samples: PositiveInt = Field(25, description="Noisy copies per sample.")
+    n_samples: PositiveInt = Field(
+        25, description="Noisy copies per sample; with a tolerance, the most of one sample."
+    )
+    tolerance: PositiveFloat | None = Field(
+        None,
+        description="Draw until the standard error of every level's share (absolute aggregate) is "
+        "at most this; None: n_samples for every sample.",
+    )
+    min_samples: PositiveInt = Field(
+        10, description="Draws before a tolerance is first asked; later after every five more."
+    )
     noise_fraction: Fraction = Field(
         0.25, description="Noise standard deviation over the sample's own range (max - min)."
     )
@@ -189,6 +199,15 @@ class SmoothGradConfig(Frozen):
     aggregate: Literal["signed", "absolute", "squared"] = Field(
         "signed", description="Which aggregate is stored as a coefficient map."
     )
+
+    @model_validator(mode="after")
+    def _ordered(self) -> SmoothGradConfig:
+        if self.tolerance is not None and self.min_samples > self.n_samples:
+            raise ValueError(
+                f"with a tolerance, n_samples is the most draws of one sample: {self.n_samples} is "
+                f"below min_samples, {self.min_samples}; raise n_samples or lower min_samples"
+            )
+        return self
 
 
 class IntegratedGradientsConfig(Frozen):
@@ -254,13 +273,18 @@ class AttributionConfig(Frozen):
 
     @property
     def n_backward(self) -> int:
-        """Passes forward and backward that explain one sample."""
+        """Passes forward and backward that explain one sample, at most."""
         passes = {
             "gradient": 1,
             "smoothgrad": self.smoothgrad.n_samples,
             "integrated_gradients": self.integrated_gradients.n_steps,
         }
         return sum(passes[method] for method in self.methods)
+
+    @property
+    def stops_early(self) -> bool:
+        """Whether samples may take fewer passes than `n_backward`."""
+        return self.smoothgrad.enabled and self.smoothgrad.tolerance is not None
 
     def profile_of_map(self, method: str) -> str:
         """Name in the tables of the method whose map is stored under `method`."""
@@ -355,6 +379,25 @@ class AuditConfig(Frozen):
         return self
 
     @model_validator(mode="after")
+    def _has_coalitions(self) -> AuditConfig:
+        analyses = self.analyses
+        if not analyses.shortcuts.enabled:
+            return self
+        removal = analyses.band_removal
+        if not (removal.enabled and removal.shapley):
+            raise ValueError(
+                "analyses.shortcuts reads what the model does with every coalition of levels; set "
+                "analyses.band_removal.enabled and analyses.band_removal.shapley to true, or "
+                "switch analyses.shortcuts off"
+            )
+        if self.attribution.target != "label":
+            raise ValueError(
+                "analyses.shortcuts needs the probability of each sample's labelled class, but "
+                f"attribution.target is {self.attribution.target}; set it to label"
+            )
+        return self
+
+    @model_validator(mode="after")
     def _knows_categories(self) -> AuditConfig:
         settings = self.analyses.cue_conflict
         if not settings.enabled:
@@ -391,9 +434,10 @@ class AuditConfig(Frozen):
         )
 
     def with_passes(self, n_passes: int) -> AuditConfig:
-        """The same audit with this number of draws and steps."""
+        """The same audit with exactly this number of draws and steps."""
         attribution = self.attribution
-        smoothgrad = attribution.smoothgrad.model_copy(update={"n_samples": n_passes})
+        draws = {"n_samples": n_passes, "tolerance": None}
+        smoothgrad = attribution.smoothgrad.model_copy(update=draws)
         path = attribution.integrated_gradients.model_copy(update={"n_steps": n_passes})
         changed = {"smoothgrad": smoothgrad, "integrated_gradients": path}
         return self.model_copy(update={"attribution": attribution.model_copy(update=changed)})

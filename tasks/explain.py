@@ -22,6 +22,7 @@ from wam_core.reliance import (
     share_standard_error,
 )
 from wam_core.scores import ClassScore, ScoreFn, class_logits, class_probabilities
+from wam_core.sums import Border
 from wam_core.transform import WaveletCoefficients, decompose
 
 _Result = TypeVar("_Result")
@@ -55,13 +56,13 @@ class MethodProfile:
         bands: Importance of every band.
         standard_error: Monte-Carlo error of the level shares, shape (batch, level), if known.
         columns: Further numbers per sample, by column of the table of attributions.
-        n_passes: Passes forward and backward per sample.
+        n_passes: Passes forward and backward of each sample.
         judges_sample: Whether a profile that does not exist tells against the sample; the energy,
             which may come out negative from few draws, does not.
     """
 
     bands: BandProfile
-    n_passes: int
+    n_passes: Tensor
     standard_error: Tensor | None = None
     columns: dict[str, Tensor] = field(default_factory=dict)
     judges_sample: bool = True
@@ -120,18 +121,20 @@ def explain(
     if n_valid is not None:
         score = UnpaddedScore(score, support_of(n_valid.to(signal.device), signal.shape[-1]))
     coefficients = decompose(signal, layout.basis)
+    border = config.analyses.reliance.border
     profiles: dict[str, MethodProfile] = {}
     maps: dict[str, WaveletCoefficients] = {}
     n_forward = n_backward = 0
     if settings.gradient.enabled:
         maps["gradient"] = attribution.gradient(score, signal, layout.basis, max_batch=max_batch)
-        profiles["gradient"] = MethodProfile(band_profile(maps["gradient"], coefficients), 1)
+        bands = band_profile(maps["gradient"], coefficients, border)
+        profiles["gradient"] = MethodProfile(bands, torch.ones(len(signal), dtype=torch.long))
         n_backward += len(signal)
     if settings.smoothgrad.enabled:
         smoothed = _smoothgrad(config, score, signal, layout, sample_ids, max_batch)
         maps["smoothgrad"] = getattr(smoothed, settings.smoothgrad.aggregate)
         profiles |= _smoothgrad_profiles(smoothed, coefficients)
-        n_backward += len(signal) * smoothed.n_draws
+        n_backward += int(smoothed.n_draws.sum())
     if settings.integrated_gradients.enabled:
         path = settings.integrated_gradients
         integrated = attribution.integrated_gradients(
@@ -144,7 +147,7 @@ def explain(
             max_batch=max_batch,
         )
         maps["integrated_gradients"] = integrated.attribution
-        profiles["integrated_gradients"] = _integrated_profile(integrated, coefficients)
+        profiles["integrated_gradients"] = _integrated_profile(integrated, coefficients, border)
         n_backward += len(signal) * integrated.n_passes
         n_forward += 2 * len(signal)
     on_cpu = {method: values.replace(values.flat.cpu()) for method, values in maps.items()}
@@ -188,6 +191,9 @@ def _smoothgrad(
         noise_fraction=smoothing.noise_fraction,
         antithetic=smoothing.antithetic,
         first_draw_clean=smoothing.first_draw_clean,
+        tolerance=smoothing.tolerance,
+        min_samples=smoothing.min_samples,
+        border=config.analyses.reliance.border,
         max_batch=max_batch,
     )
 
@@ -196,7 +202,7 @@ def _smoothgrad_profiles(
     smoothed: attribution.SmoothedGradient, coefficients: WaveletCoefficients
 ) -> dict[str, MethodProfile]:
     bands = {
-        aggregate: band_profile(getattr(smoothed, aggregate), coefficients)
+        aggregate: band_profile(getattr(smoothed, aggregate), coefficients, smoothed.border)
         for aggregate in AGGREGATES
     }
     energy = energy_profile(smoothed, coefficients)
@@ -214,11 +220,11 @@ def _smoothgrad_profiles(
 
 
 def _integrated_profile(
-    integrated: attribution.IntegratedGradient, coefficients: WaveletCoefficients
+    integrated: attribution.IntegratedGradient, coefficients: WaveletCoefficients, border: Border
 ) -> MethodProfile:
     return MethodProfile(
-        band_profile(integrated.attribution, coefficients),
-        n_passes=integrated.n_passes,
+        band_profile(integrated.attribution, coefficients, border),
+        n_passes=torch.full((len(integrated.score_input),), integrated.n_passes),
         columns={
             "score_input": integrated.score_input.double().cpu(),
             "score_baseline": integrated.score_baseline.double().cpu(),

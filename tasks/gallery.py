@@ -18,6 +18,7 @@ from tasks.datasets import Manifest, SampleReader, build_manifest
 from tasks.datasets.sample import Signal
 from tasks.errors import ConfigError, IdentityError, IncompleteAuditError
 from tasks.identity import AUDIT_FILE, basis_layout
+from tasks.minimal_gallery import masked_examples
 from tasks.preprocessing import Preprocessing
 from tasks.reporting import MixtureSounds, SampleExplanation
 from tasks.reporting.hybrid import HybridExample
@@ -171,7 +172,12 @@ class StoredAudit:
 
     def examples(self) -> dict[str, Any]:
         """What analyses kept of single samples, by section of the configuration."""
-        return {"separation": self.mixtures(), "hybrid": self.hybrids()}
+        return {
+            "separation": self.mixtures(),
+            "hybrid": self.hybrids(),
+            "minimal": masked_examples(self, "minimal"),
+            "minimal_masks": masked_examples(self, "minimal_masks"),
+        }
 
     def mixtures(self) -> list[MixtureSounds]:
         """Sounds of the examples of mixtures, rebuilt from the most coefficients, where stored."""

@@ -33,6 +33,10 @@ def write_headline(
         )
     for method, name in _METHOD_NAMES.items():
         sentences += _reliance(config, summary, method, name, element)
+    if config.analyses.reliance.border == "exclude":
+        sentences.append(
+            "These shares leave out coefficients whose filters reach over the border of the signal."
+        )
     for analysis in enabled_analyses(config):
         sentences += analysis.sentences(summary["metrics"], element)
     sentences += _trust(config, summary)
@@ -91,9 +95,8 @@ def _trust(config: AuditConfig, summary: dict[str, Any]) -> list[str]:
     ]
     if errors:
         sentences.append(
-            f"With {config.attribution.smoothgrad.n_samples} draws, the Monte-Carlo error of one "
-            f"sample's share of a level is {max(errors):.1e} on average at most (absolute "
-            "aggregate)."
+            f"With {_draws(config, summary)}, the Monte-Carlo error of one sample's share of a "
+            f"level is {max(errors):.1e} on average at most (absolute aggregate)."
         )
     gap = find_metric(summary["metrics"], "attribution/completeness_gap", {"quantile": "median"})
     if gap:
@@ -102,3 +105,15 @@ def _trust(config: AuditConfig, summary: dict[str, Any]) -> list[str]:
             f"{100 * gap['estimate']:.1f} % of it (median, n = {gap['n']})."
         )
     return sentences
+
+
+def _draws(config: AuditConfig, summary: dict[str, Any]) -> str:
+    smoothing = config.attribution.smoothgrad
+    labels = {"method": "smoothgrad_absolute"}
+    drawn = find_metric(summary["metrics"], "attribution/draws", labels)
+    if smoothing.tolerance is None or drawn is None:
+        return f"{smoothing.n_samples} draws"
+    return (
+        f"{drawn['estimate']:.1f} draws a sample on average (until the error is at most "
+        f"{smoothing.tolerance:g}, no more than {smoothing.n_samples})"
+    )

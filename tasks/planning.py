@@ -33,7 +33,8 @@ class Plan:
         n_done: Shards that have their receipt already.
         n_tasks: Prefect tasks of a run.
         n_forward: Rows passed forward only, for all samples.
-        n_backward: Rows passed forward and backward.
+        n_backward: Rows passed forward and backward; at most, where samples stop drawing early.
+        stops_early: Whether `n_backward` and the time are upper bounds.
         n_files: Files of the finished audit folder, without the report's.
         n_bytes: Their size, roughly.
         memory_bytes: Largest arrays a worker holds, besides the model's activations.
@@ -52,6 +53,7 @@ class Plan:
     n_bytes: int
     memory_bytes: int
     parts: dict[str, PartOfPlan]
+    stops_early: bool = False
     estimated_seconds: float | None = None
 
     def record(self) -> dict[str, Any]:
@@ -79,6 +81,7 @@ def plan_audit(session: AuditSession) -> Plan:
         n_files=len(shards) * (methods + _n_tables(config) + 1) + methods + 2,
         n_bytes=round(n_samples * methods * map_bytes * _COMPRESSION),
         memory_bytes=shard_rows * methods * map_bytes,
+        stops_early=config.attribution.stops_early,
         parts=passes_by_part(session, pending),
     )
 
@@ -118,7 +121,10 @@ def shards_in_ranges(ranges: list[list[int]], n_samples: int, shard_size: int) -
 
 
 def passes_per_sample(config: AuditConfig) -> Passes:
-    """Passes that predict and explain one sample: the clean one, draws, steps and ends of paths."""
+    """Passes that predict and explain one sample: the clean one, draws, steps and ends of paths.
+
+    At most: a sample whose draws stop early (`attribution.smoothgrad.tolerance`) takes fewer.
+    """
     return Passes(1 + config.attribution.n_forward, config.attribution.n_backward)
 
 

@@ -21,11 +21,15 @@ from tasks.errors import DatasetError, ModelError
 from tasks.explain import Prediction, explain, predict
 from tasks.planning import total_passes
 from tasks.session import AuditSession
+from wam_core.sums import Border, band_counts, level_sums
 from wam_core.transform import decompose, reconstruct
 
 _HANDFUL = 16
 _LOSSLESS, _TOO_LOSSY = 1e-5, 0.02
 """Of a signal's range. One wavelet, dmey, loses 0.5 % by design: its filters are truncated."""
+
+_FEW_INSIDE = 0.25
+"""Part of a level's coefficients below which statistics without the border deserve a warning."""
 
 _BACKWARD_COST = 3
 """Time of a pass forward and backward over that of a pass forward alone, roughly."""
@@ -95,7 +99,10 @@ def preflight(session: AuditSession) -> Preflight:
         seconds_per_sample=seconds / len(session.manifest.table),
         estimated_seconds=seconds / session.config.execution.workers,
         bytes_per_sample=n_bytes,
-        warnings=tuple(_warnings(prediction, accuracy, chance, len(rows), loss)),
+        warnings=(
+            *_warnings(prediction, accuracy, chance, len(rows), loss),
+            *_border_warnings(session),
+        ),
     )
 
 
@@ -208,6 +215,26 @@ def _warnings(
             "exactly those over the signal"
         )
     return warnings
+
+
+def _border_warnings(session: AuditSession) -> list[str]:
+    """Levels of which hardly anything is left without the coefficients at the border."""
+    if session.config.analyses.reliance.border == "include":
+        return []
+    layout = session.layout
+    borders: tuple[Border, Border] = ("include", "exclude")
+    sizes, left = (level_sums(band_counts(layout, each), layout).tolist() for each in borders)
+    few = [
+        f"{int(inside)} of {int(size)} in {level if level == 'approximation' else f'level {level}'}"
+        for level, size, inside in zip(layout.level_names, sizes, left, strict=True)
+        if inside < _FEW_INSIDE * size
+    ]
+    if not few:
+        return []
+    return [
+        f"analyses.reliance.border: exclude leaves few coefficients: {', '.join(few)}; use a "
+        "shorter wavelet or fewer levels, and compare mean shares, not shares"
+    ]
 
 
 def _memory(device: torch.device) -> int:

@@ -21,13 +21,13 @@ from tasks.explain import Explanation, MethodProfile, Prediction
 from tasks.store import Shard
 from wam_core.basis import CoefficientLayout
 from wam_core.reliance import (
-    DEGENERATE_TOTAL,
     BandProfile,
     entropy,
     fine_share,
     level_profile,
     scale_centroid,
 )
+from wam_core.sums import DEGENERATE_TOTAL
 
 Row = dict[str, object]
 
@@ -185,7 +185,7 @@ class ShardRows:
             numbers = {name: float(values[index]) for name, values in columns.items()}
             self._others["attributions"].append(
                 self._address(row, method)
-                | {"status": statuses[index], "n_passes": profile.n_passes}
+                | {"status": statuses[index], "n_passes": int(profile.n_passes[index])}
                 | numbers
             )
 

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 import pandas as pd
 
 from tasks.analyses import Analysis, ShardTables
 from tasks.texture import Votes, VotesByClass
-from tasks.variables import MeansOfSamples, Variable
+from tasks.variables import MeansOfSamples, Tallies, Variable, add_tallies
 from wam_core.intervals import FloatArray, ReplicateSums, poisson_weights
 
 LEVEL_METRICS = {
@@ -24,6 +24,9 @@ SAMPLE_METRICS = {
     "fine_share": "reliance/fine_share",
     "entropy": "reliance/entropy",
 }
+DRAWS_METRIC, DRAWN_METHOD = "attribution/draws", "smoothgrad_absolute"
+"""Draws per sample; all aggregates of WAM_SG have the same, so one of them stands for all."""
+
 CLASS_METRICS = {
     "reliance/scale_centroid": "scale_centroid_octaves",
     "reliance/fine_share": "fine_share",
@@ -45,6 +48,7 @@ class ShardSums:
         variables: Variable of each column of `means`.
         class_variables: Variable of each column of `class_means`.
         votes: What the indices of texture reliance are made of.
+        tallies: Sums of the analyses that need no replicates.
     """
 
     accuracy: tuple[int, int]
@@ -54,6 +58,7 @@ class ShardSums:
     class_variables: tuple[Variable, ...]
     class_means: ReplicateSums
     votes: VotesByClass
+    tallies: Tallies = field(default_factory=dict)
 
     @classmethod
     def empty(cls) -> ShardSums:
@@ -65,7 +70,7 @@ class ShardSums:
         """All means with their replicates, for what is a function of several."""
         totals = [total for _, total in self.class_accuracy.values()]
         chance = max(totals) / sum(totals) if totals else None
-        return MeansOfSamples(self.variables, self.means, confidence, chance)
+        return MeansOfSamples(self.variables, self.means, confidence, chance, self.tallies)
 
     def accuracy_by_labels(self) -> list[tuple[dict[str, str | int], tuple[int, int]]]:
         """Counts over all samples, then per class."""
@@ -105,8 +110,10 @@ def sum_partition(
         },
     )
     votes = _fine_shares(values)
+    tallies: Tallies = {}
     for analysis in analyses:
         whole |= dict(sorted(analysis.measure(tables).items()))
+        tallies |= analysis.tally(tables)
         votes |= analysis.votes(tables)
     classes = _class_subsets(values, samples["class_name"])
     return ShardSums(
@@ -117,6 +124,7 @@ def sum_partition(
         class_variables=tuple(classes),
         class_means=ReplicateSums.of(_matrix(classes, len(samples)), weights[:, :CLASS_RESAMPLES]),
         votes=VotesByClass.of(votes, samples["class_name"]),
+        tallies=tallies,
     )
 
 
@@ -146,6 +154,7 @@ def _merge(left: ShardSums, right: ShardSums) -> ShardSums:
         class_variables,
         class_means,
         left.votes.merge(right.votes),
+        add_tallies(left.tallies, right.tallies),
     )
 
 
@@ -192,6 +201,9 @@ def _values_by_sample(
         by_sample = rows.set_index("sample_index")
         for column, name in SAMPLE_METRICS.items():
             values[Variable.of(name, method=group)] = _aligned(by_sample[column], index)
+        if group == DRAWN_METHOD:
+            drawn = _aligned(by_sample["n_passes"], index)
+            values[Variable.of(DRAWS_METRIC, method=group)] = drawn
     keys = usable[["sample_index", "method"]]
     usable_levels = levels.merge(keys, on=["sample_index", "method"])
     for key, rows in usable_levels.groupby(["method", "level"], sort=True):

@@ -8,7 +8,7 @@ knows how they vary together.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 
 import numpy as np
@@ -18,6 +18,12 @@ from wam_core.intervals import FloatArray, Interval, ReplicateSums
 _WHOLE_NUMBERS = ("level", "other_level", "cut")
 
 Labels = dict[str, str | int]
+
+Tallies = dict[tuple[str, ...], FloatArray]
+"""Sums over samples by name that need no replicates, such as counts; added up element by element.
+
+They are for what has too many cells for a bootstrap: classes times coalitions.
+"""
 
 
 @dataclass(frozen=True, order=True)
@@ -68,12 +74,14 @@ class MeansOfSamples:
 
     Attributes:
         chance: Accuracy of always answering the most frequent class; None without labels.
+        tallies: Sums of the analyses that need no replicates.
     """
 
     variables: tuple[Variable, ...]
     sums: ReplicateSums
     confidence: float
     chance: float | None = None
+    tallies: Tallies = field(default_factory=dict)
 
     def __contains__(self, variable: Variable) -> bool:
         return variable in self._place and self.sums.counts[self._place[variable]] > 0
@@ -114,3 +122,16 @@ class MeansOfSamples:
     @cached_property
     def _place(self) -> dict[Variable, int]:
         return {variable: index for index, variable in enumerate(self.variables)}
+
+
+def add_tallies(left: Tallies, right: Tallies) -> Tallies:
+    """Sums over the samples of both.
+
+    Example:
+        >>> add_tallies({("n",): np.array([1.0])}, {("n",): np.array([2.0])})
+        {('n',): array([3.])}
+    """
+    total = dict(left)
+    for key, values in right.items():
+        total[key] = total[key] + values if key in total else values
+    return total

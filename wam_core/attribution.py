@@ -21,14 +21,15 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from wam_core.basis import CoefficientLayout, WaveletBasis
-from wam_core.noise import standard_normal
+from wam_core.draws import DrawSchedule, draw_share_error
 from wam_core.scores import ScoreFn
+from wam_core.sums import Border, band_sums
 from wam_core.transform import WaveletCoefficients, coefficient_gradient, decompose, reconstruct
 
 QuadratureRule = Literal["midpoint", "gauss_legendre"]
 
-DRAW_GROUPS = 5
-"""Groups of draws whose means are kept apart to estimate the Monte-Carlo error."""
+MIN_DRAWS = 10
+"""Draws before the first look at the Monte-Carlo error, which fewer know too poorly."""
 
 _NO_GRADIENT = (
     "the score does not depend on the input: no gradient reaches it. Is the model run under "
@@ -80,7 +81,7 @@ def gradient_through_coefficients(
 
 @dataclass(frozen=True)
 class SmoothedGradient:
-    """The aggregates of WAM_SG over one set of draws.
+    """The aggregates of WAM_SG over the draws of each sample.
 
     Attributes:
         signed: Mean of the gradients (equation 6).
@@ -89,11 +90,12 @@ class SmoothedGradient:
         group_means: Signed mean of each group of draws, shape (group, batch, channel, coefficient);
             groups are disjoint, and antithetic pairs stay together.
         absolute_draws: Sum of |gradient| over channels and coefficients of each band in each draw,
-            shape (draw, batch, band), float64.
+            shape (draw, batch, band), float64; zero after a sample's last draw.
         squared_draws: As `absolute_draws`, of the squares.
         first_draw_clean: Whether the first draw had no noise.
         pairs: Whether consecutive draws, after a clean first one, are antithetic pairs.
-        n_draws: Number of draws, each one pass forward and backward.
+        n_draws: Number of draws of each sample, each one pass forward and backward; on the CPU.
+        border: Which coefficients the sums per band are over.
     """
 
     signed: WaveletCoefficients
@@ -104,7 +106,8 @@ class SmoothedGradient:
     squared_draws: Float[Tensor, "draw batch band"]
     first_draw_clean: bool
     pairs: bool
-    n_draws: int
+    n_draws: Int[Tensor, " batch"]
+    border: Border = "include"
 
 
 def smoothgrad(
@@ -118,6 +121,9 @@ def smoothgrad(
     noise_fraction: float,
     antithetic: bool = False,
     first_draw_clean: bool = False,
+    tolerance: float | None = None,
+    min_samples: int = MIN_DRAWS,
+    border: Border = "include",
     max_batch: int | None = None,
 ) -> SmoothedGradient:
     """WAM_SG: coefficient gradients averaged over noisy copies of the signal (equation 6).
@@ -125,29 +131,40 @@ def smoothgrad(
     Args:
         score_fn: One score per row.
         sample_ids: Key of each sample's noise, with `seed` and the number of the draw.
-        n_samples: Number of draws.
+        n_samples: Number of draws; with a tolerance, the most of one sample.
         noise_fraction: Noise standard deviation over each sample's own range (max - min), in
             [0, 1].
         antithetic: Draws come in pairs of opposite noise.
         first_draw_clean: The first draw has no noise; `n_samples=1` then is `gradient`.
+        tolerance: A sample is drawn until the Monte-Carlo standard error of the absolute share of
+            every level is at most this. It is asked after `min_samples` draws, and again after
+            every further block of `DrawSchedule.blocks`, of each sample by itself.
+        border: Which coefficients the sums per band, and so the errors, are over.
         max_batch: Most rows in one pass; several draws share a pass when the batch is smaller.
 
     Raises:
         ValueError: If ids and signals differ in number, or an argument is out of range.
     """
     _check_draws(signal, sample_ids, n_samples, noise_fraction)
+    _check_tolerance(tolerance, min_samples)
     layout = CoefficientLayout(tuple(signal.shape[2:]), basis)
     deviation = noise_fraction * _range_per_sample(signal)
-    schedule = _DrawSchedule(n_samples, antithetic=antithetic, first_clean=first_draw_clean)
-    accumulator = _DrawAccumulator(signal, layout, schedule)
-    for rows in _sample_chunks(signal, max_batch):
-        ids, chunk = sample_ids[rows], signal[rows]
-        for draws in _draw_blocks(n_samples, len(chunk), max_batch):
-            noise = torch.stack([schedule.noise(draw, ids, seed, chunk) for draw in draws])
-            noisy = noise.mul_(deviation[rows]).add_(chunk).flatten(0, 1)
-            sample = _positions(rows, signal).repeat(len(draws))
-            gradients = _input_gradient(score_fn, noisy, sample).unflatten(0, noise.shape[:2])
-            accumulator.add(rows, draws, gradients)
+    schedule = DrawSchedule(n_samples, antithetic=antithetic, first_clean=first_draw_clean)
+    accumulator = _DrawAccumulator(signal, layout, schedule, border)
+    for chunk in _sample_chunks(signal, max_batch):
+        rows = torch.arange(chunk.start, chunk.stop)
+        for block in schedule.blocks(n_samples if tolerance is None else min_samples):
+            for draws in _parts(block, len(rows), max_batch):
+                ids, copies = [sample_ids[row] for row in rows.tolist()], signal[rows]
+                noise = torch.stack([schedule.noise(draw, ids, seed, copies) for draw in draws])
+                noisy = noise.mul_(deviation[rows]).add_(copies).flatten(0, 1)
+                sample = rows.to(signal.device).repeat(len(draws))
+                gradients = _input_gradient(score_fn, noisy, sample).unflatten(0, noise.shape[:2])
+                accumulator.add(rows, draws, gradients)
+            if tolerance is not None:
+                rows = rows[~accumulator.settled(rows, tolerance)]
+            if not len(rows):
+                break
     return accumulator.result()
 
 
@@ -209,7 +226,7 @@ def integrated_gradients(
         sample = _positions(rows, signal)
         ends = (signal[rows], baseline[rows])
         scores.append(torch.stack([_score(score_fn, end, sample) for end in ends]))
-        for steps in _draw_blocks(n_steps, len(sample), max_batch):
+        for steps in _parts(range(n_steps), len(sample), max_batch):
             alpha = signal.new_tensor([nodes[step] for step in steps])
             weight = mean_gradient.new_tensor([weights[step] for step in steps])
             path = baseline[rows] + _per_row(alpha, signal) * difference[rows]
@@ -249,43 +266,17 @@ def quadrature(rule: QuadratureRule, n_steps: int) -> tuple[list[float], list[fl
     raise ValueError(f"rule must be midpoint or gauss_legendre, got '{rule}'")
 
 
-class _DrawSchedule:
-    """Which noise each draw has, and which group it belongs to."""
-
-    def __init__(self, n_draws: int, *, antithetic: bool, first_clean: bool) -> None:
-        self.n_draws = n_draws
-        self.antithetic = antithetic
-        self.first_clean = first_clean
-        unit = 2 if antithetic else 1
-        offset = 1 if first_clean else 0
-        units = [max(0, draw - offset) // unit for draw in range(n_draws)]
-        n_units = units[-1] + 1
-        self.n_groups = min(DRAW_GROUPS, n_units)
-        self.groups = [index * self.n_groups // n_units for index in units]
-
-    def noise(self, draw: int, ids: Sequence[str], seed: int, signal: Tensor) -> Tensor:
-        """Standard normal noise in the shape of `signal`, one stream per sample."""
-        if self.first_clean:
-            if draw == 0:
-                return torch.zeros_like(signal)
-            draw -= 1
-        stream, sign = (draw // 2, -1.0 if draw % 2 else 1.0) if self.antithetic else (draw, 1.0)
-        shape = tuple(signal.shape[1:])
-        noise = torch.stack(
-            [standard_normal(shape, seed=seed, sample_id=name, draw=stream) for name in ids]
-        )
-        noise = noise.to(device=signal.device, dtype=signal.dtype, non_blocking=True)
-        return noise if sign > 0 else -noise
-
-
 class _DrawAccumulator:
     """Sums over draws, in memory that does not grow with their number."""
 
-    def __init__(self, signal: Tensor, layout: CoefficientLayout, schedule: _DrawSchedule) -> None:
+    def __init__(
+        self, signal: Tensor, layout: CoefficientLayout, schedule: DrawSchedule, border: Border
+    ) -> None:
         batch, channels = signal.shape[:2]
-        self.layout, self.schedule = layout, schedule
+        self.layout, self.schedule, self.border = layout, schedule, border
         dtype = _sum_dtype(signal)
         self.group_sums = signal.new_zeros((schedule.n_groups, *signal.shape), dtype=dtype)
+        self.group_sizes = torch.zeros(schedule.n_groups, batch)
         coefficients = (batch, channels, layout.size)
         self.absolute = signal.new_zeros(coefficients, dtype=dtype)
         self.squared = signal.new_zeros(coefficients, dtype=dtype)
@@ -293,47 +284,56 @@ class _DrawAccumulator:
         self.absolute_draws = torch.zeros(band_draws, dtype=torch.float64)
         self.squared_draws = torch.zeros(band_draws, dtype=torch.float64)
 
-    def add(self, rows: slice, draws: range, gradients: Tensor) -> None:
+    def add(self, rows: Tensor, draws: range, gradients: Tensor) -> None:
         """Take the input gradients of some draws, shape (draw, row, channel, *space)."""
         for draw, draw_gradient in zip(draws, gradients, strict=True):
-            self.group_sums[self.schedule.groups[draw], rows] += draw_gradient
+            group = self.schedule.groups[draw]
+            self.group_sums[group, rows] += draw_gradient
+            self.group_sizes[group, rows] += 1
             magnitude = coefficient_gradient(draw_gradient, self.layout).flat.abs()
             self.absolute[rows] += magnitude
-            self.absolute_draws[draw, rows] = band_sums(magnitude, self.layout)
+            self.absolute_draws[draw, rows] = band_sums(magnitude, self.layout, self.border)
             energy = magnitude.square_()
             self.squared[rows] += energy
-            self.squared_draws[draw, rows] = band_sums(energy, self.layout)
+            self.squared_draws[draw, rows] = band_sums(energy, self.layout, self.border)
+
+    @property
+    def n_draws(self) -> Int[Tensor, " batch"]:
+        return self.group_sizes.sum(0).long()
+
+    def settled(self, rows: Tensor, tolerance: float) -> Tensor:
+        """Whether the shares of each of these samples are known well enough."""
+        error = draw_share_error(
+            self.absolute_draws[:, rows],
+            self.n_draws[rows],
+            self.layout,
+            antithetic=self.schedule.antithetic,
+            first_clean=self.schedule.first_clean,
+        )
+        if error is None:
+            return torch.zeros(len(rows), dtype=torch.bool)
+        return error.amax(-1) <= tolerance
 
     def result(self) -> SmoothedGradient:
         """Divide by the counts, and transform the signed sums."""
         layout, schedule = self.layout, self.schedule
-        n_draws = schedule.n_draws
-        sizes = torch.bincount(torch.tensor(schedule.groups), minlength=schedule.n_groups)
         group_sums = coefficient_gradient(self.group_sums, layout)
-        per_group = sizes.to(group_sums.flat).reshape(-1, 1, 1, 1)
+        n_draws = self.n_draws
+        most = int(n_draws.max()) if len(n_draws) else 0
+        per_sample = n_draws.to(group_sums.flat)[:, None, None]
+        per_group = self.group_sizes.to(group_sums.flat)[..., None, None]
         return SmoothedGradient(
-            signed=WaveletCoefficients(group_sums.flat.sum(0) / n_draws, layout),
-            absolute=WaveletCoefficients(self.absolute / n_draws, layout),
-            squared=WaveletCoefficients(self.squared / n_draws, layout),
+            signed=WaveletCoefficients(group_sums.flat.sum(0) / per_sample, layout),
+            absolute=WaveletCoefficients(self.absolute / per_sample, layout),
+            squared=WaveletCoefficients(self.squared / per_sample, layout),
             group_means=group_sums.replace(group_sums.flat / per_group),
-            absolute_draws=self.absolute_draws,
-            squared_draws=self.squared_draws,
+            absolute_draws=self.absolute_draws[:most],
+            squared_draws=self.squared_draws[:most],
             first_draw_clean=schedule.first_clean,
             pairs=schedule.antithetic,
             n_draws=n_draws,
+            border=self.border,
         )
-
-
-def band_sums(
-    values: Float[Tensor, "*batch channel coefficient"], layout: CoefficientLayout
-) -> Float[Tensor, "*batch band"]:
-    """Sum over channels and over the coefficients of each band, in float64 on the CPU.
-
-    The float32 sums run over one band of one channel at a time, so that rounding stays small; some
-    accelerators have no float64.
-    """
-    parts = [values[..., layout.slices[band]].sum(-1) for band in layout.bands]
-    return torch.stack(parts, dim=-1).cpu().double().sum(-2)
 
 
 def _input_gradient(score_fn: ScoreFn, signal: Tensor, sample: Int[Tensor, " row"]) -> Tensor:
@@ -377,6 +377,15 @@ def _check_draws(
         raise ValueError(f"noise_fraction must be in [0, 1], got {noise_fraction}")
 
 
+def _check_tolerance(tolerance: float | None, min_samples: int) -> None:
+    if tolerance is not None and not tolerance > 0:
+        raise ValueError(
+            f"tolerance must be above 0, or None for a fixed number of draws; got {tolerance}"
+        )
+    if min_samples < 1:
+        raise ValueError(f"min_samples must be at least 1, got {min_samples}")
+
+
 def _completeness_gap(attribution: WaveletCoefficients, difference: Tensor) -> Tensor:
     difference = difference.cpu().double()
     total = band_sums(attribution.flat, attribution.layout).sum(-1)
@@ -407,10 +416,11 @@ def _positions(rows: slice, signal: Tensor) -> Int[Tensor, " row"]:
     return torch.arange(rows.start, rows.stop, device=signal.device)
 
 
-def _draw_blocks(n_draws: int, n_rows: int, max_batch: int | None) -> Iterator[range]:
-    size = n_draws if max_batch is None else max(1, max_batch // n_rows)
-    for start in range(0, n_draws, size):
-        yield range(start, min(start + size, n_draws))
+def _parts(points: range, n_rows: int, max_batch: int | None) -> Iterator[range]:
+    """Draws or steps that share a pass."""
+    size = len(points) if max_batch is None else max(1, max_batch // n_rows)
+    for start in range(points.start, points.stop, size):
+        yield range(start, min(start + size, points.stop))
 
 
 def _per_row(values: Tensor, signal: Tensor) -> Tensor:

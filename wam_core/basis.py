@@ -178,6 +178,27 @@ class CoefficientLayout:
         """Size of a band along each axis."""
         return self._level_shapes[band.level]
 
+    def interior(self, band: Band) -> tuple[slice, ...]:
+        """Along each axis, the coefficients of a band whose filters stay inside the signal.
+
+        Coefficient k of level j of n samples is made of samples 2^j k - (2^j - 1)(taps - 2) to
+        2^j k + 2^j - 1. The filters count at their full length: zeros at the ends of biorthogonal
+        ones too. No band is without interior: the layout accepts only levels where n / 2^j is at
+        least taps - 1.
+
+        Example:
+            >>> layout = CoefficientLayout((224,), WaveletBasis("db4", 5))
+            >>> [(layout.interior(band), layout.band_shape(band)) for band in layout.bands[1:3]]
+            [((slice(6, 7, None),), (13,)), ((slice(6, 14, None),), (20,))]
+        """
+        scale = 2**band.level
+        first = math.ceil((scale - 1) * (self.basis.taps - 2) / scale)
+        return tuple(slice(first, size // scale) for size in self.space)
+
+    def interior_shape(self, band: Band) -> tuple[int, ...]:
+        """Size of a band's interior along each axis."""
+        return tuple(part.stop - part.start for part in self.interior(band))
+
     @cached_property
     def slices(self) -> dict[Band, slice]:
         """Place of each band on the flat coefficient axis."""

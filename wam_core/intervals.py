@@ -62,6 +62,24 @@ def wilson_interval(successes: int, n: int, confidence: float = 0.95) -> Interva
     return Interval(share, low, high, n)
 
 
+def normal_interval(total: float, squares: float, n: int, confidence: float = 0.95) -> Interval:
+    """Mean with Student's interval, from the sum of values and of their squares.
+
+    Example:
+        >>> interval = normal_interval(6.0, 14.0, 3)
+        >>> round(interval.estimate, 3), round(interval.low, 3), round(interval.high, 3)
+        (2.0, -0.484, 4.484)
+    """
+    if n == 0:
+        return Interval(None, None, None, 0)
+    mean = total / n
+    if n == 1:
+        return Interval(mean, None, None, 1)
+    variance = max(squares - n * mean * mean, 0.0) / (n - 1)
+    spread = float(stats.t.ppf((1 + confidence) / 2, n - 1)) * math.sqrt(variance / n)
+    return Interval(mean, mean - spread, mean + spread, n)
+
+
 def poisson_weights(keys: Sequence[str], n_resamples: int, seed: int) -> FloatArray:
     """Bootstrap weights, shape (key, replicate); equal keys get equal weights."""
     # The prefix keeps the weights independent of the noise of a sample with the same key.

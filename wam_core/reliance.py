@@ -20,12 +20,11 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from wam_core.attribution import SmoothedGradient, band_sums
+from wam_core.attribution import SmoothedGradient
 from wam_core.basis import CoefficientLayout
+from wam_core.draws import draw_share_error, jackknife
+from wam_core.sums import Border, band_counts, band_sums, level_sums, shares
 from wam_core.transform import WaveletCoefficients
-
-DEGENERATE_TOTAL = 1e-20
-"""A map whose total importance is below this says nothing: a saturated or constant score."""
 
 
 @dataclass(frozen=True)
@@ -50,12 +49,12 @@ class BandProfile:
     @property
     def share(self) -> Float[Tensor, "batch group"]:
         """Fraction of the importance; NaN for a degenerate map."""
-        return _normalise(self.importance)
+        return shares(self.importance)
 
     @property
     def mean_share(self) -> Float[Tensor, "batch group"]:
         """Fraction of the importance per coefficient; NaN for a degenerate map."""
-        return _normalise(self.importance / self.n_coefficients)
+        return shares(self.importance / self.n_coefficients)
 
     @property
     def relative_share(self) -> Float[Tensor, "batch group"]:
@@ -66,17 +65,21 @@ class BandProfile:
 
 
 def band_profile(
-    attribution: WaveletCoefficients, coefficients: WaveletCoefficients
+    attribution: WaveletCoefficients,
+    coefficients: WaveletCoefficients,
+    border: Border = "include",
 ) -> BandProfile:
-    """Importance of every band, in the order of the layout."""
+    """Importance of every band, in the order of the layout.
+
+    Args:
+        border: `exclude` leaves out, of every number, the coefficients whose filters reach over the
+            border of the signal (`CoefficientLayout.interior`).
+    """
     layout = attribution.layout
     return BandProfile(
-        importance=band_sums(attribution.flat.abs(), layout),
-        signal_energy=band_sums(coefficients.flat.square(), layout),
-        n_coefficients=torch.tensor(
-            [layout.slices[band].stop - layout.slices[band].start for band in layout.bands],
-            dtype=torch.float64,
-        ),
+        importance=band_sums(attribution.flat.abs(), layout, border),
+        signal_energy=band_sums(coefficients.flat.square(), layout, border),
+        n_coefficients=band_counts(layout, border),
     )
 
 
@@ -97,8 +100,9 @@ def energy_profile(
     groups = smoothed.group_means
     if len(groups.flat) < 2:
         return None
-    energy = _cross_energy(groups.flat.sum(0), _own_energies(groups), groups.layout)
-    return replace(band_profile(smoothed.signed, coefficients), importance=energy)
+    energy = _cross_energy(groups.flat.sum(0), _own_energies(smoothed), smoothed)
+    profile = band_profile(smoothed.signed, coefficients, smoothed.border)
+    return replace(profile, importance=energy)
 
 
 def level_profile(bands: BandProfile, layout: CoefficientLayout) -> BandProfile:
@@ -108,18 +112,6 @@ def level_profile(bands: BandProfile, layout: CoefficientLayout) -> BandProfile:
         signal_energy=level_sums(bands.signal_energy, layout),
         n_coefficients=level_sums(bands.n_coefficients, layout),
     )
-
-
-def level_sums(
-    values: Float[Tensor, "*batch band"], layout: CoefficientLayout
-) -> Float[Tensor, "*batch level"]:
-    """Add the bands of each level: finest first, the approximation last."""
-    names = [band.level_name for band in layout.bands]
-    columns = [
-        values[..., [index for index, name in enumerate(names) if name == level]].sum(-1)
-        for level in layout.level_names
-    ]
-    return torch.stack(columns, dim=-1)
 
 
 def scale_centroid(share: Float[Tensor, "batch level"]) -> Float[Tensor, " batch"]:
@@ -177,13 +169,13 @@ def share_standard_error(
     if aggregate not in by_aggregate:
         expected = "signed, absolute, squared or energy"
         raise ValueError(f"aggregate must be {expected}; got '{aggregate}'")
-    levels = level_sums(by_aggregate[aggregate], smoothed.signed.layout)
-    random = levels[1:] if smoothed.first_draw_clean else levels
-    if smoothed.pairs:
-        random = random[: len(random) // 2 * 2].unflatten(0, (-1, 2)).sum(1)
-    if len(random) < 2:
-        return None
-    return _jackknife(_normalise(levels.sum(0) - random))
+    return draw_share_error(
+        by_aggregate[aggregate],
+        smoothed.n_draws,
+        smoothed.signed.layout,
+        antithetic=smoothed.pairs,
+        first_clean=smoothed.first_draw_clean,
+    )
 
 
 def _signed_standard_error(smoothed: SmoothedGradient) -> Tensor | None:
@@ -192,40 +184,32 @@ def _signed_standard_error(smoothed: SmoothedGradient) -> Tensor | None:
         return None
     total = groups.flat.sum(0)
     importances = [
-        level_sums(band_sums((total - group).abs(), groups.layout), groups.layout)
+        level_sums(band_sums((total - group).abs(), groups.layout, smoothed.border), groups.layout)
         for group in groups.flat
     ]
-    return _jackknife(_normalise(torch.stack(importances)))
+    return jackknife(shares(torch.stack(importances)))
 
 
 def _energy_standard_error(smoothed: SmoothedGradient) -> Tensor | None:
     groups = smoothed.group_means
     if len(groups.flat) < 3:
         return None
-    total, own = groups.flat.sum(0), _own_energies(groups)
+    total, own = groups.flat.sum(0), _own_energies(smoothed)
     energies = [
-        _cross_energy(total - mean, torch.cat([own[:left], own[left + 1 :]]), groups.layout)
+        _cross_energy(total - mean, torch.cat([own[:left], own[left + 1 :]]), smoothed)
         for left, mean in enumerate(groups.flat)
     ]
-    return _jackknife(_normalise(level_sums(torch.stack(energies), groups.layout)))
+    return jackknife(shares(level_sums(torch.stack(energies), groups.layout)))
 
 
-def _own_energies(groups: WaveletCoefficients) -> Float[Tensor, "group batch band"]:
-    return torch.stack([band_sums(mean.square(), groups.layout) for mean in groups.flat])
+def _own_energies(smoothed: SmoothedGradient) -> Float[Tensor, "group batch band"]:
+    groups = smoothed.group_means
+    energies = [band_sums(mean.square(), groups.layout, smoothed.border) for mean in groups.flat]
+    return torch.stack(energies)
 
 
-def _cross_energy(total: Tensor, own: Tensor, layout: CoefficientLayout) -> Tensor:
+def _cross_energy(total: Tensor, own: Tensor, smoothed: SmoothedGradient) -> Tensor:
     """Mean over pairs of different groups of the product of their means, summed per band."""
     n = len(own)
-    return (band_sums(total.square(), layout) - own.sum(0)) / (n * (n - 1))
-
-
-def _jackknife(leave_one_out: Float[Tensor, "replicate batch level"]) -> Tensor:
-    n = len(leave_one_out)
-    deviation = leave_one_out - leave_one_out.mean(0)
-    return ((n - 1) / n * deviation.square().sum(0)).sqrt()
-
-
-def _normalise(importance: Tensor) -> Tensor:
-    total = importance.sum(-1, keepdim=True)
-    return torch.where(total > DEGENERATE_TOTAL, importance / total, torch.nan)
+    whole = band_sums(total.square(), smoothed.signed.layout, smoothed.border)
+    return (whole - own.sum(0)) / (n * (n - 1))

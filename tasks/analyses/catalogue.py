@@ -4,12 +4,27 @@ from __future__ import annotations
 
 from tasks.analyses.band_removal import BandRemoval
 from tasks.analyses.contract import Analysis
+from tasks.analyses.critical_bands import CriticalBands
 from tasks.analyses.cue_conflict import CueConflict
 from tasks.analyses.hybrid import Hybrid
+from tasks.analyses.minimal import Minimal
+from tasks.analyses.minimal_masks import MinimalMasks
 from tasks.analyses.separation import Separation
+from tasks.analyses.shortcuts import Shortcuts
+from tasks.analyses.suppression import CueSuppression
 from tasks.config import AuditConfig
 
-ANALYSES: tuple[type[Analysis], ...] = (BandRemoval, Separation, CueConflict, Hybrid)
+ANALYSES: tuple[type[Analysis], ...] = (
+    BandRemoval,
+    CriticalBands,
+    Shortcuts,
+    Minimal,
+    MinimalMasks,
+    CueConflict,
+    Hybrid,
+    CueSuppression,
+    Separation,
+)
 
 
 def enabled_analyses(config: AuditConfig) -> list[Analysis]:

@@ -23,7 +23,7 @@ from tasks.datasets import Manifest, SampleReader
 from tasks.explain import Explanation, Prediction
 from tasks.models import LoadedModel
 from tasks.texture import Votes
-from tasks.variables import MeansOfSamples, Variable
+from tasks.variables import MeansOfSamples, Tallies, Variable
 from wam_core.basis import CoefficientLayout
 from wam_core.intervals import FloatArray, Interval
 from wam_core.padding import support_of
@@ -229,6 +229,13 @@ class Analysis(ABC):
     @abstractmethod
     def measure(self, tables: ShardTables) -> Measures:
         """Numbers per sample of a shard, whose means are metrics or feed `conclude`."""
+
+    def tally(self, tables: ShardTables) -> Tallies:
+        """Sums over the samples of a shard that need no replicates; `conclude` finds them summed.
+
+        Keys begin with the section, so that analyses never share one.
+        """
+        return {}
 
     def conclude(self, means: MeansOfSamples) -> Metrics:
         """Metrics that are functions of means."""

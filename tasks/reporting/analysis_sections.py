@@ -9,11 +9,15 @@ from typing import Any
 from markupsafe import Markup
 
 from tasks.reporting.band_removal import band_removal_section
+from tasks.reporting.critical_bands import critical_bands_section
 from tasks.reporting.cue_conflict import conflict_figures
 from tasks.reporting.environment import environment
 from tasks.reporting.hybrid import example_pictures, hybrid_rows
 from tasks.reporting.metric_table import MetricTable
+from tasks.reporting.minimal import MASK_COLUMNS, minimal_section
 from tasks.reporting.separation import mixture_sections
+from tasks.reporting.shortcuts import shortcuts_section
+from tasks.reporting.suppression import suppression_table
 
 
 @dataclass(frozen=True)
@@ -24,12 +28,14 @@ class SectionContext:
         bands: Frequencies of each level, in words.
         confidence: Of the intervals, such as "95 %".
         examples: What analyses kept of single samples, by section of the configuration.
+        settings: The section `analyses` of the audit's configuration.
     """
 
     table: MetricTable
     bands: Mapping[str, str]
     confidence: str
     examples: Mapping[str, Any]
+    settings: Mapping[str, Any]
 
 
 @dataclass(frozen=True)
@@ -62,11 +68,46 @@ def _band_removal(context: SectionContext) -> AnalysisSection | None:
     return _rendered(context, "bands", "Levels removed", "band_removal.html.j2", section=section)
 
 
+def _critical_bands(context: SectionContext) -> AnalysisSection | None:
+    section = critical_bands_section(context.table, context.bands)
+    if section is None:
+        return None
+    return _rendered(context, "noise", "Noise in levels", "critical_bands.html.j2", section=section)
+
+
+def _shortcuts(context: SectionContext) -> AnalysisSection | None:
+    section = shortcuts_section(context.table, context.settings.get("shortcuts"))
+    if section is None:
+        return None
+    return _rendered(context, "shortcuts", "Shortcuts", "shortcuts.html.j2", section=section)
+
+
+def _minimal(context: SectionContext) -> AnalysisSection | None:
+    section = minimal_section(context.table, context.bands, context.examples)
+    if section is None:
+        return None
+    return _rendered(
+        context,
+        "minimal",
+        "Minimal signals",
+        "minimal.html.j2",
+        section=section,
+        mask_columns=[title for title, _ in MASK_COLUMNS],
+    )
+
+
 def _mixtures(context: SectionContext) -> AnalysisSection | None:
     mixtures = mixture_sections(context.table, context.examples.get("separation", ()))
     if not mixtures:
         return None
     return _rendered(context, "mixtures", "Mixtures", "separation.html.j2", mixtures=mixtures)
+
+
+def _suppression(context: SectionContext) -> AnalysisSection | None:
+    table = suppression_table(context.table)
+    if table is None:
+        return None
+    return _rendered(context, "suppression", "Cues", "suppression.html.j2", table=table)
 
 
 def _cue_conflicts(context: SectionContext) -> AnalysisSection | None:
@@ -88,7 +129,11 @@ def _hybrids(context: SectionContext) -> AnalysisSection | None:
 
 _SECTIONS: tuple[Callable[[SectionContext], AnalysisSection | None], ...] = (
     _band_removal,
-    _mixtures,
+    _critical_bands,
+    _shortcuts,
+    _minimal,
     _cue_conflicts,
     _hybrids,
+    _suppression,
+    _mixtures,
 )

@@ -29,6 +29,7 @@ class Axis:
     Attributes:
         start: Position of `low`; `stop` is the position of `high`.
         origin: Value at which bars begin.
+        multiples: Whether values are labelled as multiples (2×), not in percent.
     """
 
     title: str
@@ -39,6 +40,7 @@ class Axis:
     origin: float
     values: tuple[float, ...]
     logarithmic: bool = False
+    multiples: bool = False
 
     def position(self, value: float) -> float:
         """Where `value` stands; values beyond the axis stand at its end."""
@@ -55,7 +57,7 @@ class Axis:
         return tuple(Tick(self.position(value), self._label(value)) for value in self.values)
 
     def _label(self, value: float) -> str:
-        return f"{value:g}×" if self.logarithmic else f"{100 * value:g}"
+        return f"{value:g}×" if self.multiples else f"{100 * value:g}"
 
 
 def fraction_axis(
@@ -95,7 +97,15 @@ def ratio_axis(title: str, values: Iterable[float]) -> Axis:
     stride = math.ceil((last - first) / 6)
     grid = tuple(base**power for power in range(first, last + 1) if power % stride == 0)
     return Axis(
-        title, base**first, base**last, _PLOT_LEFT, _PLOT_RIGHT, 1.0, grid, logarithmic=True
+        title,
+        base**first,
+        base**last,
+        _PLOT_LEFT,
+        _PLOT_RIGHT,
+        1.0,
+        grid,
+        logarithmic=True,
+        multiples=True,
     )
 
 
@@ -238,3 +248,111 @@ def scatter_chart(
         for point in points
     )
     return ScatterChart(description, width, height, across, up, placed)
+
+
+@dataclass(frozen=True)
+class Threshold:
+    """A value of one level before it is placed.
+
+    Attributes:
+        title: The level.
+        note: Its octave.
+        is_open: Whether the value lies beyond the axis, at its end.
+    """
+
+    title: str
+    note: str
+    estimate: float
+    low: float | None
+    high: float | None
+    is_open: bool
+    tip: str
+
+
+@dataclass(frozen=True)
+class Column:
+    """One level in a chart over octaves, in chart units."""
+
+    x: float
+    y: float
+    low: float | None
+    high: float | None
+    title: str
+    note: str
+    is_open: bool
+    tip: str
+
+
+@dataclass(frozen=True)
+class OctaveChart:
+    """Values of levels side by side, low frequencies on the left, and a curve through them.
+
+    Attributes:
+        curve: Corners of the curve in chart units.
+    """
+
+    description: str
+    width: float
+    height: float
+    title: str
+    up: Axis
+    columns: tuple[Column, ...]
+    curve: tuple[tuple[float, float], ...]
+
+    @property
+    def left(self) -> float:
+        """Where the grid begins."""
+        return _OCTAVES_LEFT
+
+    @property
+    def right(self) -> float:
+        """Where the grid ends."""
+        return self.width - _OCTAVES_RIGHT
+
+
+_OCTAVES_LEFT, _OCTAVES_RIGHT = 60.0, 14.0
+
+
+def octave_chart(
+    description: str,
+    titles: tuple[str, str],
+    grid: Sequence[float],
+    levels: Sequence[Threshold],
+    curve: Sequence[tuple[float, float]] = (),
+) -> OctaveChart:
+    """Place levels, finest first, from right to left over a logarithmic axis in percent.
+
+    Args:
+        titles: Of the axis across and of the axis upwards.
+        grid: Values of the grid lines, increasing; the axis holds them all.
+        curve: Place on the scale of the levels (1 is the finest) and value; left out where the
+            value is beyond the axis.
+    """
+    width, height = 640.0, 350.0
+    low, high = 0.8 * grid[0], 1.25 * grid[-1]
+    up = Axis(titles[1], low, high, height - 66, 12, low, tuple(grid), logarithmic=True)
+    step = (width - _OCTAVES_LEFT - _OCTAVES_RIGHT) / max(len(levels), 1)
+
+    def across(place: float) -> float:
+        return round(width - _OCTAVES_RIGHT - (place - 0.5) * step, 1)
+
+    def upwards(value: float | None) -> float | None:
+        return None if value is None else up.position(value)
+
+    columns = tuple(
+        Column(
+            across(place),
+            up.position(level.estimate),
+            upwards(level.low),
+            upwards(level.high),
+            level.title,
+            level.note,
+            level.is_open,
+            level.tip,
+        )
+        for place, level in enumerate(levels, start=1)
+    )
+    corners = tuple(
+        (across(place), up.position(value)) for place, value in curve if low <= value <= high
+    )
+    return OctaveChart(description, width, height, titles[0], up, columns, corners)

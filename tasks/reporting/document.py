@@ -88,7 +88,13 @@ def write_report(
         "class_method": _main_method(table),
         "few_samples": FEW_SAMPLES,
         "sections": analysis_sections(
-            SectionContext(table, bands, confidence(audit), examples or {})
+            SectionContext(
+                table,
+                bands,
+                confidence(audit),
+                examples or {},
+                (audit.get("config") or {}).get("analyses") or {},
+            )
         ),
         "cards": cards,
         "pictures_megabytes": total_weight(cards),

@@ -20,6 +20,11 @@ _VERDICT = [
     ("correct", pa.bool_()),
     ("kept", pa.bool_()),
 ]
+_COMPOSITION = [
+    ("coefficient_share", pa.float64()),
+    ("energy_share", pa.float64()),
+    ("kept_of_level", pa.float64()),
+]
 _PROFILE = [
     ("n_coefficients", pa.int64()),
     ("importance", pa.float64()),
@@ -28,7 +33,6 @@ _PROFILE = [
     ("mean_share", pa.float64()),
     ("relative_share", pa.float64()),
 ]
-
 SCHEMAS: dict[str, pa.Schema] = {
     "samples": pa.schema(
         [
@@ -97,6 +101,37 @@ SCHEMAS: dict[str, pa.Schema] = {
         ]
     ),
     "coalitions": pa.schema([*_ADDRESS, ("coalition", pa.int64()), *_VERDICT]),
+    "minimal": pa.schema(
+        [
+            *_ADDRESS,
+            ("selection", pa.string()),
+            ("restriction", pa.string()),
+            ("kept", pa.bool_()),
+            ("n_kept", pa.int64()),
+            ("fraction", pa.float64()),
+            ("next_smaller_fraction", pa.float64()),
+            ("probability_target", pa.float64()),
+        ]
+    ),
+    "minimal_levels": pa.schema(
+        [*_ADDRESS, ("selection", pa.string()), ("level", pa.string()), *_COMPOSITION]
+    ),
+    "minimal_masks": pa.schema(
+        [
+            *_ADDRESS,
+            ("alpha", pa.float64()),
+            ("n_steps", pa.int64()),
+            ("sparsity", pa.float64()),
+            ("probability_target", pa.float64()),
+            ("kept", pa.bool_()),
+            ("binary_fraction", pa.float64()),
+            ("binary_probability_target", pa.float64()),
+            ("binary_kept", pa.bool_()),
+        ]
+    ),
+    "minimal_mask_levels": pa.schema(
+        [*_ADDRESS, ("alpha", pa.float64()), ("level", pa.string()), *_COMPOSITION]
+    ),
     "orientations": pa.schema(
         [
             *_ADDRESS,
@@ -105,6 +140,18 @@ SCHEMAS: dict[str, pa.Schema] = {
             ("kind", pa.string()),
             *_VERDICT,
         ]
+    ),
+    "suppression": pa.schema(
+        [
+            *_ADDRESS,
+            ("cue", pa.string()),
+            ("suppression", pa.string()),
+            ("strength", pa.float64()),
+            *_VERDICT,
+        ]
+    ),
+    "critical_bands": pa.schema(
+        [*_ADDRESS, ("level", pa.string()), ("noise", pa.float64()), *_VERDICT]
     ),
     "cue_conflict": pa.schema(
         [

@@ -134,7 +134,7 @@ class TestMeans:
         record = summary_of(config, folder).record
         json.loads(json.dumps(record, allow_nan=False))
         for entry in record["metrics"]:
-            assert entry["unit"] in {"fraction", "ratio", "octaves"}
+            assert entry["unit"] in {"fraction", "ratio", "octaves", "draws"}
             assert entry["direction"] in {"higher", "lower", "none"}
             assert entry["n"] >= 1
 

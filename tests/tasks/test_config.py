@@ -113,6 +113,12 @@ class TestMessages:
             ("execution.device=gpu", r"execution\.device: .*got 'gpu'"),
             ("name=a/b", r"name: .*got 'a/b'"),
             ("dataset.max_bad_fraction=5", r"max_bad_fraction: .*less than or equal to 1"),
+            ("attribution.smoothgrad.tolerance=0", r"tolerance: .*greater than 0.*got 0"),
+            (
+                "attribution.smoothgrad={n_samples: 8, tolerance: 0.01}",
+                "8 is below min_samples, 10; raise n_samples or lower min_samples",
+            ),
+            ("analyses.reliance.border=omit", r"border: .*'include' or 'exclude'.*got 'omit'"),
             ("gates=[{metric: a}]", r"gate on a: give exactly one of at_least and at_most"),
             (
                 "attribution={smoothgrad: {enabled: false}, "

@@ -120,3 +120,14 @@ def test_a_transform_that_loses_the_signal_is_refused(toy_config, monkeypatch):
     monkeypatch.setattr("tasks.preflight.reconstruct", lambda coefficients: 0)
     with pytest.raises(ModelError, match=r"basis: .*lose .* of the range .*Choose another wavelet"):
         check(toy_config())
+
+
+def test_levels_that_lie_on_the_border_are_a_warning(toy_config):
+    basis = {"wavelet": "db2", "levels": 2}
+    assert not any("border" in warning for warning in check(toy_config(basis=basis)).warnings)
+    analyses = {"reliance": {"border": "exclude"}}
+    warnings = check(toy_config(basis=basis, analyses=analyses)).warnings
+    # 16 samples: of 9 coefficients along an axis 7 are whole at level 1, of 6 at level 2 only 2.
+    expected = "few coefficients: 12 of 108 in level 2, 4 of 36 in approximation"
+    assert any(expected in warning for warning in warnings)
+    assert not any("border" in warning for warning in check(toy_config(analyses=analyses)).warnings)

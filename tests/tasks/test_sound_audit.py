@@ -46,6 +46,14 @@ class Small(nn.Module):
         return 10 * self.head(self.conv(x).square().mean(2))
 
 
+class Energy(nn.Module):
+    """Scores how loud the signal is and how rough: sums over what is not silent."""
+
+    def forward(self, x):
+        rough = x.diff(dim=-1).square().sum((1, 2))
+        return torch.stack([x.square().sum((1, 2)), rough], 1)
+
+
 class Tone(nn.Module):
     """Scores how much of a tone of a given frequency (Hz) is in the signal."""
 
@@ -61,6 +69,10 @@ class Tone(nn.Module):
 
 def small(**arguments):
     return Small(**arguments)
+
+
+def energy():
+    return Energy()
 
 
 def tone(**arguments):
@@ -438,3 +450,45 @@ def test_mixtures_that_cannot_be_made_are_refused_at_once(sound_config, toy_conf
         _ = AuditSession(config).manifest
     config = sound_config(clips={"a.wav": noise(LENGTH, 0)}, analyses=separation(overlap_levels=[]))
     assert len(AuditSession(config).manifest.table) == 1
+
+
+def suppression(**settings):
+    return {
+        "intervals": {"n_resamples": 50},
+        "suppression": {"enabled": True, "samples": None} | settings,
+    }
+
+
+def test_suppressed_sounds_do_not_depend_on_their_padding_or_batch(
+    sound_config, compute_all, stored
+):
+    """The model sees what is before the padding only: more of it changes nothing but rounding."""
+    clips = {name: CLIPS[name] for name in ("a.wav", "b.flac", "f.wav")}
+    tables = []
+    for name, length, max_batch in (("exact", LENGTH, 1), ("padded", LENGTH + 500, 3)):
+        config = sound_config(
+            clips=clips,
+            name=name,
+            length=length,
+            factory="energy",
+            analyses=suppression(),
+            execution={"max_batch": max_batch},
+        )
+        tables.append(stored(compute_all(config)).table("suppression"))
+    keys = ["sample_id", "suppression", "strength"]
+    first, second = (table.sort_values(keys).reset_index(drop=True) for table in tables)
+    assert {"segment_shuffle", "noise_vocoder", "envelope_levelling"} <= set(first["suppression"])
+    pd.testing.assert_frame_equal(first, second, rtol=1e-3)
+
+
+def test_a_clip_too_short_for_a_strength_has_no_row_at_it(sound_config, compute_all, stored):
+    clips = {"a.wav": noise(LENGTH, 0), "short.wav": noise(20, 1)}
+    shuffles = {"segment_shuffle": [16], "segment_reversal": [16, 4]}
+    config = sound_config(clips=clips, analyses=suppression(suppressions=shuffles))
+    table = stored(compute_all(config)).table("suppression")
+    found = table.groupby("sample_id")[["suppression", "strength"]].apply(
+        lambda rows: set(rows.itertuples(index=False, name=None))
+    )
+    every = {("segment_shuffle", 16.0), ("segment_reversal", 16.0), ("segment_reversal", 4.0)}
+    assert found["a.wav"] == every
+    assert found["short.wav"] == every - {("segment_reversal", 16.0)}
