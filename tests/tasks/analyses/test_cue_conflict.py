@@ -22,7 +22,7 @@ from tasks.publish import write_results
 from tasks.session import AuditSession
 from tasks.store import AuditFolder
 
-CONFIGS = Path(__file__).parents[2] / "configs"
+CONFIGS = Path(__file__).parents[3] / "configs"
 SHARED = CONFIGS.parents[1] / "shared"
 MODULE = "wam_audit_conflict_models"
 MODELS = '''
