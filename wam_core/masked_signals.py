@@ -13,10 +13,9 @@ import torch
 from jaxtyping import Float, Float64
 from torch import Tensor
 
-from wam_core.attribution import band_sums
 from wam_core.basis import CoefficientLayout, WaveletBasis
 from wam_core.readings import ClassReader, ClassReading
-from wam_core.reliance import level_sums
+from wam_core.sums import band_sums, level_sums
 from wam_core.transform import WaveletCoefficients, decompose, reconstruct
 
 

@@ -256,12 +256,10 @@ class Threshold:
 
     Attributes:
         title: The level.
-        note: Its octave.
         is_open: Whether the value lies beyond the axis, at its end.
     """
 
     title: str
-    note: str
     estimate: float
     low: float | None
     high: float | None
@@ -278,7 +276,6 @@ class Column:
     low: float | None
     high: float | None
     title: str
-    note: str
     is_open: bool
     tip: str
 
@@ -288,6 +285,7 @@ class OctaveChart:
     """Values of levels side by side, low frequencies on the left, and a curve through them.
 
     Attributes:
+        edges: Frequencies between the levels.
         curve: Corners of the curve in chart units.
     """
 
@@ -297,6 +295,7 @@ class OctaveChart:
     title: str
     up: Axis
     columns: tuple[Column, ...]
+    edges: tuple[Tick, ...]
     curve: tuple[tuple[float, float], ...]
 
     @property
@@ -318,6 +317,7 @@ def octave_chart(
     titles: tuple[str, str],
     grid: Sequence[float],
     levels: Sequence[Threshold],
+    edges: Sequence[str] = (),
     curve: Sequence[tuple[float, float]] = (),
 ) -> OctaveChart:
     """Place levels, finest first, from right to left over a logarithmic axis in percent.
@@ -325,6 +325,7 @@ def octave_chart(
     Args:
         titles: Of the axis across and of the axis upwards.
         grid: Values of the grid lines, increasing; the axis holds them all.
+        edges: Frequencies before, between and after the levels, highest first.
         curve: Place on the scale of the levels (1 is the finest) and value; left out where the
             value is beyond the axis.
     """
@@ -346,7 +347,6 @@ def octave_chart(
             upwards(level.low),
             upwards(level.high),
             level.title,
-            level.note,
             level.is_open,
             level.tip,
         )
@@ -355,4 +355,5 @@ def octave_chart(
     corners = tuple(
         (across(place), up.position(value)) for place, value in curve if low <= value <= high
     )
-    return OctaveChart(description, width, height, titles[0], up, columns, corners)
+    ticks = tuple(Tick(across(place + 0.5), label) for place, label in enumerate(edges))
+    return OctaveChart(description, width, height, titles[0], up, columns, ticks, corners)

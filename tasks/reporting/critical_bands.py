@@ -19,7 +19,6 @@ from tasks.analyses.masking import (
     WIDTH,
     Masking,
     is_half,
-    level_names,
     masking,
 )
 from tasks.reporting.charts import OctaveChart, Threshold, octave_chart
@@ -27,7 +26,7 @@ from tasks.reporting.formatting import percent
 from tasks.reporting.metric_table import Metric, MetricTable
 from tasks.reporting.wording import APPROXIMATION, level_title
 
-_OCTAVE = re.compile(r"^((?:below )?[\d.e–-]+) (cycles/\w+|Hz)\b")
+_OCTAVE = re.compile(r"^([\d.e-]+)–([\d.e-]+) (cycles/\w+|Hz)\b")
 _CURVE_POINTS = 121
 
 
@@ -101,24 +100,27 @@ def critical_bands_section(
     )
 
 
-def octave_words(bands: Mapping[str, str], n_levels: int) -> tuple[tuple[str, ...], str]:
-    """Octave of every level without its unit, and the unit; levels where octaves are many.
+def octave_edges(bands: Mapping[str, str], n_levels: int) -> tuple[tuple[str, ...], str]:
+    """Frequencies between the levels of detail, highest first, and their unit.
+
+    Empty where a level is not one octave, as where the axes of a volume differ.
 
     Example:
-        >>> octave_words({"1": "1–2 Hz (long)", "approximation": "below 1 Hz (longer)"}, 1)
-        (('1–2', 'below 1'), 'Hz')
+        >>> octave_edges({"1": "0.25–0.5 cycles/pixel (1–2 px)"}, 1)
+        (('0.5', '0.25'), 'cycles/pixel')
     """
-    names = level_names(n_levels)
-    matches = [_OCTAVE.match(bands.get(name, "")) for name in names]
-    units = {match[2] for match in matches if match}
-    if len(units) != 1 or not all(matches):
-        return ("",) * len(names), ""
-    return tuple(match[1] for match in matches if match), units.pop()
+    matches = [_OCTAVE.match(bands.get(str(level), "")) for level in range(1, n_levels + 1)]
+    found = [match for match in matches if match]
+    units = {match[3] for match in found}
+    if len(units) != 1 or len(found) < n_levels:
+        return (), ""
+    edges = [found[0][2], *[match[1] for match in found]]
+    return tuple(f"{float(edge):.4g}" for edge in edges), units.pop()
 
 
 def _chart(table: MetricTable, found: Masking, bands: Mapping[str, str]) -> OctaveChart:
     n_levels = len(found.level_names) - 1
-    notes, unit = octave_words(bands, n_levels)
+    edges, unit = octave_edges(bands, n_levels)
     levels = []
     for place, level in enumerate(found.level_names):
         metric = table.one(THRESHOLD, {"level": level})
@@ -126,7 +128,6 @@ def _chart(table: MetricTable, found: Masking, bands: Mapping[str, str]) -> Octa
         levels.append(
             Threshold(
                 "Approx." if level == APPROXIMATION else level_title(level),
-                notes[place],
                 float(found.thresholds[place]),
                 None if metric is None else metric.low,
                 None if metric is None else metric.high,
@@ -140,6 +141,7 @@ def _chart(table: MetricTable, found: Masking, bands: Mapping[str, str]) -> Octa
         (f"frequency ({unit})" if unit else "level", "noise, RMS in % of the range (log scale)"),
         found.noises.tolist(),
         levels,
+        edges,
         _curve(found),
     )
 
@@ -180,7 +182,7 @@ def _cycles(cycles: Metric | None, bands: Mapping[str, str], n_levels: int) -> s
     """In cycles per pixel, sample or voxel of the grid; millimetres are another unit."""
     if cycles is None:
         return "–"
-    unit = octave_words(bands, n_levels)[1]
+    unit = octave_edges(bands, n_levels)[1]
     if unit in ("", "cycles/mm"):
         unit = "cycles/voxel"
     return cycles.phrase.replace("cycles/sample", unit)

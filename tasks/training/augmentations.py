@@ -61,6 +61,56 @@ def noise(values: Tensor, generator: torch.Generator, *, deviation: float) -> Te
     return values + (level.reshape(-1, *[1] * (values.ndim - 1)) * drawn).to(values)
 
 
+def low_pass(
+    values: Tensor,
+    generator: torch.Generator,
+    *,
+    lowest: float,
+    highest: float,
+    probability: float = 1.0,
+    order: int = 8,
+) -> Tensor:
+    """Filter samples with a Butterworth gain, 1 / sqrt(1 + (f / cutoff)^(2 order)).
+
+    Frequencies are radial over all axes of space, as fractions of each axis's Nyquist frequency;
+    phase and mean stay, and the end of a signal runs into its beginning.
+
+    Args:
+        lowest: Of the cut-offs, which are drawn log-uniformly for each sample.
+        highest: Of the cut-offs.
+        probability: That a sample is filtered at all.
+        order: Steepness: 6 dB per octave each.
+
+    Raises:
+        ConfigError: If the bounds are not positive and in order.
+    """
+    if not 0 < lowest <= highest:
+        raise ConfigError(
+            "augmentations: low_pass needs cut-offs with 0 < lowest <= highest, as fractions of "
+            f"the Nyquist frequency; got lowest {lowest} and highest {highest}"
+        )
+    place = torch.rand(len(values), generator=generator)
+    chosen = torch.rand(len(values), generator=generator) < probability
+    cutoff = torch.where(chosen, lowest * (highest / lowest) ** place, torch.inf)
+    axes = tuple(range(2, values.ndim))
+    radius = _radial_frequency(values.shape[2:])
+    ratio = radius / cutoff.reshape(-1, *[1] * (values.ndim - 1))
+    response = (1 + ratio ** (2 * order)).rsqrt().to(values)
+    filtered = torch.fft.irfftn(
+        torch.fft.rfftn(values, dim=axes) * response, s=values.shape[2:], dim=axes
+    )
+    return torch.where(
+        chosen.reshape(-1, *[1] * (values.ndim - 1)).to(values.device), filtered, values
+    )
+
+
+def _radial_frequency(space: Sequence[int]) -> Tensor:
+    """Distance from the mean of each coefficient of a real Fourier transform; 1: Nyquist."""
+    along = [2 * torch.fft.fftfreq(size) for size in space[:-1]]
+    along.append(2 * torch.fft.rfftfreq(space[-1]))
+    return torch.stack(torch.meshgrid(*along, indexing="ij")).square().sum(0).sqrt()
+
+
 def mask(
     values: Tensor,
     generator: torch.Generator,
@@ -144,6 +194,7 @@ def find_augmentation(config: AugmentationConfig) -> Augmentation:
     own: dict[str, Callable[..., Tensor]] = {
         "flip": flip,
         "gain": gain,
+        "low_pass": low_pass,
         "mask": mask,
         "noise": noise,
         "shift": shift,

@@ -7,6 +7,7 @@ import json
 import re
 import sys
 import wave
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -65,6 +66,22 @@ class Tone(nn.Module):
     def forward(self, x):
         amount = (x[:, 0] * self.tone).sum(1)
         return torch.stack([amount, -amount], 1)
+
+
+class Tail(torch.nn.Module):
+    """Class 1 if anything sounds from some sample on, else class 0."""
+
+    def __init__(self, first):
+        super().__init__()
+        self.first = first
+
+    def forward(self, x):
+        energy = x[:, 0].square()
+        return torch.stack([energy.sum(1), 1e6 * energy[:, self.first :].sum(1)], 1)
+
+
+def tail(**arguments):
+    return Tail(**arguments)
 
 
 def small(**arguments):
@@ -452,6 +469,59 @@ def test_mixtures_that_cannot_be_made_are_refused_at_once(sound_config, toy_conf
     assert len(AuditSession(config).manifest.table) == 1
 
 
+def test_noise_in_levels_stays_out_of_the_padding(sound_config, compute_all, stored):
+    config = sound_config(
+        clips={"a.wav": noise(1001, 1), "b.wav": noise(LENGTH, 3)},
+        factory="tail",
+        arguments={"first": 1001},
+        analyses={"critical_bands": {"enabled": True, "noise_levels": [0.1, 10.0]}},
+    )
+    table = stored(compute_all(config)).table("critical_bands").set_index("sample_id")
+    # The model hears where the short clip has ended, and there is silence in every noise.
+    assert (table.loc["a.wav", "predicted"] == 0).all()
+    assert (table.loc["b.wav", "predicted"] == 1).all()
+    assert len(table) == 2 * 7 * 2
+
+
+def test_noise_in_levels_is_told_in_hertz(sound_config, compute_all):
+    """A model that hears one tone; noise in its octave is confused with the tone."""
+    length = 2048
+    times = np.arange(length) / RATE
+    phase = 2 * np.pi * 700 * times + 0.3
+    clips = {
+        f"{index}.wav": (-0.3 if index % 2 else 0.3) * np.sin(phase) + 0.02 * noise(length, index)
+        for index in range(12)
+    }
+    config = sound_config(
+        clips=clips,
+        factory="tone",
+        arguments={"frequency": 700, "sample_rate": RATE, "length": length},
+        length=length,
+        basis={"wavelet": "sym8", "levels": 5},
+        attribution={"smoothgrad": {"enabled": False}},
+        analyses={"critical_bands": {"enabled": True, "noise_levels": [0.1, 1.0, 10.0, 100.0]}},
+    )
+    folder = compute_all(config)
+    outcome = write_results(AuditFolder(str(folder)), config)
+    metrics = {
+        (entry["name"], entry["labels"].get("level")): entry
+        for entry in outcome.summary["metrics"]
+        if entry["name"].startswith("critical_band/") and "noise" not in entry["labels"]
+    }
+    thresholds = {level: metrics["critical_band/threshold", level] for level in (1, 3, 5)}
+    assert thresholds[3]["estimate"] < 100
+    lines = " ".join(outcome.summary["headline"])
+    assert "Noise in level 3 (500 to 1000 Hz) disturbs the model most" in lines
+    page = (folder / "report.html").read_text()
+    assert "frequency (Hz)" in page
+    cycles, hertz = (
+        metrics[f"critical_band/centre_{unit}", None] for unit in ("frequency", "hertz")
+    )
+    if cycles["estimate"] is not None:
+        assert hertz["estimate"] == pytest.approx(RATE * cycles["estimate"])
+    assert hertz["unit"] == "Hz"
+
+
 def suppression(**settings):
     return {
         "intervals": {"n_resamples": 50},
@@ -492,3 +562,29 @@ def test_a_clip_too_short_for_a_strength_has_no_row_at_it(sound_config, compute_
     every = {("segment_shuffle", 16.0), ("segment_reversal", 16.0), ("segment_reversal", 4.0)}
     assert found["a.wav"] == every
     assert found["short.wav"] == every - {("segment_reversal", 16.0)}
+
+
+def test_minimal_sounds_are_heard_and_their_padding_stays_silent(sound_config, compute_all):
+    config = sound_config(
+        clips={name: CLIPS[name] for name in ("a.wav", "b.flac")},
+        attribution={"target": "predicted", "smoothgrad": {"enabled": False}},
+        analyses={"minimal": {"enabled": True, "resolution": 1.0, "examples": 2}},
+    )
+    folder = AuditFolder(str(compute_all(config)))
+    write_results(folder, config)
+    page = (Path(folder.path()) / "report.html").read_text()
+    section = page[page.index('<h2 id="minimal">') :]
+    assert section.count('class="minimal-example"') == 2
+    assert "Integrated gradients, " in section
+    # The input, and what is left and the rest by four rankings, of both clips.
+    assert section[: section.index("</section>")].count("<audio ") == 2 * (1 + 2 * 4)
+    examples = StoredAudit.open(folder, config).examples()["minimal"]
+    (short,) = [example for example in examples if example.explanation.sample_id == "b.flac"]
+    signal = short.explanation.signal
+    assert len(short.versions) == 4
+    for version in short.versions:
+        assert 0 <= version.part < 1
+        # Both hold the baseline once: the mean of what is before the padding.
+        together = version.left + version.taken - signal
+        np.testing.assert_allclose(together[:, :1001], signal[:, :1001].mean(), atol=1e-5)
+        np.testing.assert_allclose(together[:, 1001:], 0, atol=1e-5)

@@ -3,6 +3,7 @@
 import importlib
 import json
 import sys
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -184,3 +185,27 @@ def test_a_grating_puts_its_importance_at_the_level_of_its_frequency(
     if len(shape) == 3:
         low, high = audit["voxels"]["frequency_bands"][expected]["zyx"[axis]]
         assert low <= frequency < high
+
+
+def test_minimal_volumes_are_shown_in_slices(volume_config, compute_all):
+    config = volume_config(
+        attribution={"target": "predicted", "smoothgrad": {"enabled": False}},
+        analyses={
+            "gallery_size": 0,
+            "minimal": {"enabled": True, "resolution": 1.0, "samples": 3, "examples": 1},
+            "minimal_masks": {
+                "enabled": True, "samples": 1, "examples": 1, "alphas": [1.0], "n_steps": 3,
+            },
+        },
+    )  # fmt: skip
+    folder = AuditFolder(str(compute_all(config)))
+    outcome = write_results(folder, config)
+    (applicable,) = [
+        entry for entry in outcome.summary["metrics"] if entry["name"] == "minimal/applicable"
+    ]
+    assert (applicable["estimate"], applicable["n"]) == (1.0, 3)
+    page = (Path(folder.path()) / "report.html").read_text()
+    section = page[page.index('<h2 id="minimal">') :]
+    section = section[: section.index("</section>")]
+    # The input, and what is left and the rest by four rankings and under one mask.
+    assert section.count("<img ") == (1 + 2 * 4) + (1 + 2)

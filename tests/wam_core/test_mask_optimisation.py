@@ -83,19 +83,15 @@ def _convex_optimum(contribution, alpha):
     return found.fun
 
 
-@pytest.mark.parametrize(
-    ("parametrisation", "optimiser", "rate", "tolerance"),
-    [("clamp", "adam", 0.1, 0.02), ("sigmoid", "nadam", 0.4, 0.1)],
-)
-def test_a_convex_objective_nears_its_optimum(masked, parametrisation, optimiser, rate, tolerance):
-    """A sigmoid takes longer: its masks never are 0 or 1."""
+@pytest.mark.parametrize("optimiser", ["adam", "nadam"])
+def test_a_convex_objective_reaches_its_optimum(masked, optimiser):
     model, alpha = _model(scale=0.5), 4.0
-    settings = MaskSettings(alpha, "preserve", parametrisation, optimiser, 100, rate)
+    settings = MaskSettings(alpha, optimiser=optimiser, n_steps=50, learning_rate=0.2)
     found = optimise_mask(_read(model), masked, settings)
     reached = -found.probability.log() + alpha * (1 - found.sparsity)
     for row, contribution in enumerate(_contribution(masked, model).numpy()):
         optimum = _convex_optimum(contribution, alpha)
-        assert optimum - 1e-9 < float(reached[row]) < optimum + tolerance
+        assert optimum - 1e-9 < float(reached[row]) < optimum + 0.02
     assert bool((found.sparsity > 0.3).all())
 
 
@@ -111,7 +107,7 @@ def test_what_the_class_uses_stays_and_what_it_does_not_goes(make_signal, space,
     fine = [band for band in layout.bands if band.level == 1]
     model = _model(fine[-1:], scale=3.0, layout=layout)
     gain = _contribution(masked, model) / 2
-    settings = MaskSettings(2.0, parametrisation=parametrisation, n_steps=60)
+    settings = MaskSettings(2.0, parametrisation=parametrisation, n_steps=45)
     found = optimise_mask(_read(model, kind="logit"), masked, settings)
     price = 2.0 / layout.size
     assert float(found.mask[gain == 0].max()) < 0.05
@@ -126,7 +122,7 @@ def test_what_the_class_uses_stays_and_what_it_does_not_goes(make_signal, space,
 def test_destroying_removes_what_speaks_for_the_class_only(masked):
     model = _model([Band(2, "a"), Band(1, "d")], bias=1.0, scale=3.0)
     gain = _contribution(masked, model) / 2
-    settings = MaskSettings(2.0, objective="destroy", n_steps=60)
+    settings = MaskSettings(2.0, objective="destroy", n_steps=45)
     found = optimise_mask(_read(model, kind="logit"), masked, settings)
     assert float(found.mask[gain > 4.0 / LAYOUT.size].max()) < 0.05
     assert float(found.mask[gain <= 0].min()) > 0.95

@@ -36,7 +36,7 @@ QUICK = {
 
 
 def searches(**settings):
-    values = {"enabled": True, "fine_levels": 1, "resolution": 0.3}
+    values = {"enabled": True, "fine_levels": 1, "resolution": 0.7}
     return {"minimal": values | settings}
 
 

@@ -1,6 +1,7 @@
 """Training by recipe: the same weights again, tested as saved, refused where it would cheat."""
 
 import json
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -11,7 +12,15 @@ from safetensors.torch import load_file
 
 from tasks.errors import ConfigError, DatasetError
 from tasks.training import load_training_config, train
-from tasks.training.augmentations import find_augmentation, flip, gain, mask, noise, shift
+from tasks.training.augmentations import (
+    find_augmentation,
+    flip,
+    gain,
+    low_pass,
+    mask,
+    noise,
+    shift,
+)
 from tasks.training.config import AugmentationConfig, OptimisationConfig
 from tasks.training.losses import soft_loss, soft_targets
 from tasks.training.measures import area_under_curve
@@ -197,6 +206,42 @@ def test_augmentations_change_every_sample_on_its_own():
         masked[masked != values],
         values.mean((1, 2), keepdim=True).expand_as(values)[masked != values],
     )
+
+
+@pytest.mark.parametrize("space", [(50,), (51,), (12, 9), (6, 5, 8)])
+def test_a_low_pass_is_butterworth_s_gain_over_radial_frequency(space):
+    values = torch.randn(3, 2, *space, dtype=torch.float64)
+    found = low_pass(values, torch.Generator().manual_seed(0), lowest=0.3, highest=0.3, order=4)
+    along = np.meshgrid(*[np.fft.fftfreq(size, 0.5) for size in space], indexing="ij")
+    radius = np.sqrt(sum(frequency**2 for frequency in along))
+    axes = tuple(range(2, values.ndim))
+    wanted = np.fft.fftn(values.numpy(), axes=axes) / np.sqrt(1 + (radius / 0.3) ** 8)
+    np.testing.assert_allclose(found.numpy(), np.fft.ifftn(wanted, axes=axes).real, atol=1e-6)
+
+
+def test_cutoffs_of_a_low_pass_are_drawn_log_uniformly_for_some_samples():
+    noises = torch.randn(1, 1, 4096).expand(400, 1, -1)
+    found = low_pass(
+        noises, torch.Generator().manual_seed(0), lowest=0.05, highest=0.8, probability=0.75
+    )
+    kept = found.square().mean((1, 2)) / noises.square().mean((1, 2))
+    filtered = kept < 0.999
+    assert 0.68 < filtered.double().mean() < 0.82
+    assert torch.equal(found[~filtered], noises[~filtered])
+    # White noise keeps the share of its energy below the cut-off, in the median at mid octave.
+    assert kept[filtered].median() == pytest.approx((0.05 * 0.8) ** 0.5, rel=0.25)
+    with pytest.raises(ConfigError, match=r"0 < lowest <= highest, .* got lowest 0 and highest 1"):
+        low_pass(noises, torch.Generator(), lowest=0, highest=1)
+
+
+def test_the_two_shipped_networks_for_sound_differ_in_the_low_pass_alone():
+    recipes = Path(__file__).parents[3] / "configs" / "train"
+    full = load_training_config(recipes / "esc10_resnet.yaml")
+    low = load_training_config(recipes / "esc10_resnet_low_pass.yaml")
+    assert [step.name for step in low.augmentations[:1]] == ["low_pass"]
+    assert low.augmentations[1:] == full.augmentations
+    own = {"name", "weights", "metrics", "augmentations"}
+    assert low.model_dump(exclude=own) == full.model_dump(exclude=own)
 
 
 def test_the_loss_is_pytorch_s_for_hard_labels():
