@@ -106,10 +106,10 @@ class MeansOfSamples:
         with np.errstate(invalid="ignore", divide="ignore"):
             means = self.sums.sums[places] / counts
             replicates = self.sums.weighted_sums[:, places] / self.sums.weighted_counts[:, places]
-        estimate = float(function(means[None])[0])
+            estimate = float(function(means[None])[0])
+            values = function(replicates) if np.isfinite(estimate) else np.array([])
         if not np.isfinite(estimate):
             return Interval(None, None, None, n)
-        values = function(replicates)
         values = values[np.isfinite(values)]
         # One key takes all samples the same number of times: its replicates never differ.
         one_key = not np.any(self.sums.weighted_counts[:, places[0]] % counts[0])

@@ -55,13 +55,15 @@ def _of_thresholds(
 ) -> str:
     places = range(len(found.level_names))
     spared = [found.level_names[place] for place in places if found.is_beyond(place)]
-    strongest = f"noise as strong as {found.noises[-1]:g} of a sample's range"
+    strongest = f"noise of {100 * found.noises[-1]:g} %"
     if len(spared) == len(found.level_names):
-        return f"In no level does {strongest} bring accuracy down to {lost}."
+        return f"In no level does {strongest} of a sample's range bring accuracy down to {lost}."
     name = found.level_names[int(np.argmin(found.thresholds))]
     labels = {"level": int(name) if name.isdigit() else name}
     threshold = find_metric(metrics, THRESHOLD, labels)
-    enough = with_interval(threshold, 3) if threshold else f"less than {found.noises[0]:g}"
+    enough = f"less than {100 * found.noises[0]:g} %"
+    if threshold is not None:
+        enough = f"{with_interval(_in_percent(threshold), 1)} %"
     rest = f"; in {listed_levels(spared)} {strongest} does not" if spared else ""
     return (
         f"Noise in {level_place(config, name, element)} disturbs the model most: {enough} of a "
@@ -84,3 +86,8 @@ def _of_channel(metrics: Metrics, found: Masking, element: str) -> str:
         "The channel fitted to the sensitivities of the levels has its centre at "
         f"{frequency}; {wide}."
     )
+
+
+def _in_percent(entry: Mapping[str, Any]) -> dict[str, float | None]:
+    values = {name: entry[name] for name in ("estimate", "low", "high")}
+    return {name: None if value is None else 100 * value for name, value in values.items()}

@@ -190,26 +190,24 @@ class CueSuppression(Analysis):
         return {"suppression": (fine, fine + coarse)}
 
     def sentences(self, metrics: Sequence[Mapping[str, Any]], element: str) -> list[str]:
-        """What each cue is worth, by its first suppression at its greatest strength."""
-        strongest: dict[str, tuple[str, Mapping[str, Any]]] = {}
+        """Accuracy without each cue, by its first suppression at its greatest strength."""
+        clean = find_metric(metrics, CLEAN)
+        strongest: dict[str, str] = {}
         for suppression in SUPPRESSIONS.values():
             for strength in reversed(suppression.strengths):
                 for cue in dict.fromkeys(suppression.cues.values()):
                     labels = step_labels(cue, suppression.name, strength)
-                    loss = find_metric(metrics, LOSS, labels)
-                    if loss is not None:
+                    accuracy = find_metric(metrics, ACCURACY, labels)
+                    if accuracy is not None:
                         how = f"{suppression.name.replace('_', ' ')}, {strength:g}"
-                        strongest.setdefault(cue, (how, loss))
-        if not strongest:
+                        strongest.setdefault(
+                            cue, f"{with_interval(accuracy, 2)} without {cue} ({how})"
+                        )
+        if clean is None or not strongest:
             return []
-        parts = [
-            f"{with_interval(loss, 2)} without {cue} ({how})"
-            for cue, (how, loss) in strongest.items()
-        ]
-        n = max(loss["n"] for _, loss in strongest.values())
         return [
-            "With one cue suppressed, the model loses of its accuracy above chance: "
-            f"{'; '.join(parts)} (n = {n})."
+            f"With one cue suppressed, accuracy {with_interval(clean, 2)} becomes "
+            f"{'; '.join(strongest.values())} (n = {clean['n']})."
         ]
 
     @cached_property

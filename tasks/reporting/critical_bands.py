@@ -115,7 +115,7 @@ def octave_edges(bands: Mapping[str, str], n_levels: int) -> tuple[tuple[str, ..
     if len(units) != 1 or len(found) < n_levels:
         return (), ""
     edges = [found[0][2], *[match[1] for match in found]]
-    return tuple(f"{float(edge):.4g}" for edge in edges), units.pop()
+    return tuple(f"{float(edge):.5g}" for edge in edges), units.pop()
 
 
 def _chart(table: MetricTable, found: Masking, bands: Mapping[str, str]) -> OctaveChart:

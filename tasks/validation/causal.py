@@ -226,7 +226,7 @@ def sensitivity_against_content(dimension: int) -> Experiment:
     """
     grid = haar_grid(dimension)
     names = grid.level_names
-    contribution: Array = 0.1 * np.arange(1, len(names) + 1)
+    contribution = np.linspace(0.1, 0.1 * len(names), len(names))
     magnitude = contribution * 2.0 ** np.arange(len(names))
     gradient = contribution / magnitude
     truths = []

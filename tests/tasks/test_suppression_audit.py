@@ -167,8 +167,10 @@ def test_a_model_of_colours_loses_all_without_colour_and_nothing_without_shape(
     assert consistency["greyscale", "1"]["estimate"] == pytest.approx(1 / 3)
     assert consistency["greyscale", "1"]["low"] > 0.1  # Wilson's interval
     (line,) = [line for line in summary["headline"] if "cue suppressed" in line]
-    assert "1.00 [" in line.split("without colour (greyscale, 1)")[0].rsplit(";", 1)[1]
-    assert "0.00 [0.00, 0.00] without global shape (patch shuffle, 8)" in line
+    assert "accuracy 1.00 [0.86, 1.00] becomes" in line
+    assert "1.00 [0.86, 1.00] without global shape (patch shuffle, 8)" in line
+    assert "; 0.33 [" in line.split(" without colour (greyscale, 1)")[0]
+    assert line.endswith(f"(n = {N_SAMPLES}).")
     page = (folder / "report.html").read_text()
     assert "What is lost without a cue" in page
     assert "8 (patches along each axis)" in page

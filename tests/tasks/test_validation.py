@@ -90,8 +90,8 @@ def test_levels_in_the_wrong_order_are_noticed(monkeypatch):
 def test_swapped_orientations_are_noticed(monkeypatch):
     from tasks import explain
 
-    def transposed(attribution, coefficients):
-        profile = original(attribution, coefficients)
+    def transposed(attribution, *arguments):
+        profile = original(attribution, *arguments)
         order = torch.tensor(
             [
                 attribution.layout.bands.index(dataclasses.replace(b, filters=b.filters[::-1]))

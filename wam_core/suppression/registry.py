@@ -243,8 +243,8 @@ _ALL = (
         "envelope_levelling",
         {1: "envelope"},
         "bands in ten octaves",
-        strengths=(1, 2, 5, 10, 20, 40),
-        usual=(2, 10),
+        strengths=(40, 20, 10, 5, 2, 1),
+        usual=(10, 2),
         operator=lambda signal, n_bands, _: level_envelopes(signal, int(n_bands)),
     ),
     Suppression(

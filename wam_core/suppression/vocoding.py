@@ -64,8 +64,8 @@ def level_envelopes(
 ) -> Float[Tensor, "batch channel sample"]:
     """Keep the fine structure of each band and level its envelope.
 
-    The more the bands, the less can be recovered of the envelopes: broad bands lose theirs only to
-    get it back in any narrower one.
+    What lies beside each other in one band is levelled together: the fewer the bands, the more of
+    the spectrum goes with the envelopes, and soft passages are raised to the loudness of loud ones.
 
     Args:
         n_bands: Bands that the ten octaves below the highest frequency are cut into.

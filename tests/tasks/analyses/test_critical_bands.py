@@ -106,7 +106,7 @@ def test_a_model_that_sees_one_octave_has_its_threshold_and_centre_there(planted
     lines = " ".join(record["headline"])
     assert "Noise in level 3 (structures of 4 to 8 pixels) disturbs the model most" in lines
     assert "brings accuracy down to 0.75, halfway to chance from 1.00 without noise" in lines
-    assert "in levels 1, 2, 4 and 5 and the approximation noise as strong as 1" in lines
+    assert "; in levels 1, 2, 4 and 5 and the approximation noise of 100 % does not" in lines
     assert "its width is not identified (narrower than levels an octave apart can tell)" in lines
 
 

@@ -143,6 +143,16 @@ def test_few_samples_say_nothing(summary_of):
     assert metrics["classes", ()]["n"] == 3
 
 
+def test_shards_without_a_chosen_sample_add_nothing(summary_of):
+    analyses = searched(minimum_n=2)
+    analyses["band_removal"]["samples"] = 6
+    _, metrics = summary_of(*grainy_and_tilted(per_class=6), analyses, store={"shard_size": 2})
+    for class_ in "012":
+        assert metric(metrics, "true_positive_rate", class_, levels="all")["n"] == 2
+        assert metric(metrics, "class_contrast", class_, level=1)["n"] == 6
+    assert metrics["classes", ()]["n"] == 3
+
+
 @pytest.mark.parametrize(
     ("rates", "verdict"),
     [

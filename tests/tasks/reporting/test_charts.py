@@ -7,8 +7,10 @@ from hypothesis import strategies as st
 from tasks.reporting.charts import (
     WIDTH,
     ClassPoint,
+    Threshold,
     Value,
     fraction_axis,
+    octave_chart,
     ratio_axis,
     row_chart,
     scatter_chart,
@@ -69,3 +71,23 @@ def test_area_of_a_class_grows_with_its_samples():
     assert small.radius < large.radius
     assert small.few
     assert not large.few
+
+
+def test_octaves_run_from_low_to_high_frequencies_and_curves_end_at_the_axis():
+    levels = [
+        Threshold(f"Level {level}", value, None, None, value == 1.0, "")
+        for level, value in ((1, 0.1), (2, 0.03), (3, 1.0))
+    ]
+    curve = [(0.5, 5.0), (1.0, 0.1), (2.0, 0.03), (3.0, 0.4), (3.5, 40.0)]
+    chart = octave_chart(
+        "noise", ("frequency", "noise"), [0.01, 0.1, 1.0], levels, ("0.5", "0.25", "0.1"), curve
+    )
+    across = [column.x for column in chart.columns]
+    assert across == sorted(across, reverse=True)
+    assert chart.columns[1].y > chart.columns[0].y > chart.columns[2].y  # upwards is smaller y
+    assert [column.is_open for column in chart.columns] == [False, False, True]
+    assert len(chart.curve) == 3
+    assert chart.curve[1] == (chart.columns[1].x, chart.columns[1].y)
+    assert chart.edges[0].position == chart.right
+    assert chart.columns[0].x < chart.edges[0].position
+    assert chart.columns[1].x < chart.edges[1].position < chart.columns[0].x

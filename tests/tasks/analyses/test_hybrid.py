@@ -191,7 +191,7 @@ def test_metrics_are_those_of_the_table(toy_config, compute_all, stored):
 def test_partners_and_answers_depend_on_the_sample_alone(hybrid_config, compute_all, stored):
     tables = []
     for name, sizes in (
-        ("one", {"store": {"shard_size": 1}, "execution": {"max_batch": 1}}),
+        ("one", {"store": {"shard_size": 3}, "execution": {"max_batch": 1}}),
         ("some", {"store": {"shard_size": 4}, "execution": {"max_batch": 3}}),
     ):
         config = hybrid_config(name=name, hybrid={"cuts": [1, 3]}, **sizes)

@@ -22,7 +22,7 @@ from tasks.publish import write_results
 from tasks.session import AuditSession
 from tasks.store import AuditFolder
 
-CONFIGS = Path(__file__).parents[2] / "configs"
+CONFIGS = Path(__file__).parents[3] / "configs"
 SHARED = CONFIGS.parents[1] / "shared"
 MODULE = "wam_audit_conflict_models"
 MODELS = '''
@@ -148,7 +148,7 @@ def test_the_verdict_does_not_depend_on_the_batch(conflict_config, compute_all, 
     tables = [
         stored(compute_all(conflict_config(name=name, **sizes))).table("cue_conflict")
         for name, sizes in (
-            ("one", {"store": {"shard_size": 1}, "execution": {"max_batch": 1}}),
+            ("one", {"store": {"shard_size": 3}, "execution": {"max_batch": 1}}),
             ("all", {"store": {"shard_size": 12}}),
         )
     ]
