@@ -35,7 +35,6 @@ _EVERYWHERE: tuple[Build, ...] = (
     adversarial.white_gradient,
     adversarial.border,
     partial(octaves.planted_octaves, wavelet="haar"),
-    partial(causal.one_level, place=0),
     partial(causal.one_level, place=1),
     partial(causal.one_level, place=-1),
     causal.harmful_level,
@@ -46,7 +45,6 @@ _EVERYWHERE: tuple[Build, ...] = (
     cues.shape_model,
     partial(conflicts.hybrids, place=1),
     partial(minimal.countable, place=1),
-    partial(minimal.countable, place=-1),
     masking.known_channel,
 )
 """Experiments that are made in every dimension."""
@@ -67,6 +65,8 @@ conflicts of shape and texture images."""
 
 _FULL_ONLY: tuple[Build, ...] = (
     partial(exact.saturating_path, n_steps=32),
+    partial(causal.one_level, place=0),
+    partial(minimal.countable, place=-1),
     partial(conflicts.hybrids, place=-1),
 )
 """Variants of others in every dimension, left out of the quick suite."""
