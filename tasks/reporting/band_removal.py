@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from tasks.reporting.charts import Axis, RowChart, change_axis, fraction_axis, row_chart
-from tasks.reporting.formatting import percent
+from tasks.reporting.formatting import MISSING, percent
 from tasks.reporting.metric_table import Metric, MetricTable, Profile
 from tasks.reporting.profiles import level_rows, spoken, spread
 from tasks.reporting.wording import NORMALISATIONS, level_title, method_title, ordered_levels
@@ -56,12 +56,11 @@ class Matrix:
 
 
 @dataclass(frozen=True)
-class AgreementRow:
-    """How one profile ranks the levels against the causal measures."""
+class Agreement:
+    """How a method's profiles rank the levels against the causal measures, by normalisation."""
 
     method: str
-    normalisation: str
-    cells: tuple[str, ...]
+    rows: tuple[tuple[str, tuple[str, ...]], ...]
 
 
 @dataclass(frozen=True)
@@ -71,7 +70,7 @@ class BandRemovalSection:
     facts: tuple[tuple[str, str], ...]
     exhibits: tuple[Exhibit, ...]
     matrix: Matrix | None
-    agreement: tuple[AgreementRow, ...]
+    agreement: tuple[Agreement, ...]
     measures: tuple[str, ...]
     orientations: tuple[tuple[str, str, str, str], ...]
 
@@ -197,19 +196,26 @@ def _cell(metric: Metric, pair: tuple[str, str], largest: float) -> Cell:
     )
 
 
-def _agreement(table: MetricTable) -> tuple[AgreementRow, ...]:
-    rows = []
+def _agreement(table: MetricTable) -> tuple[Agreement, ...]:
+    found = []
     for method in table.methods("causality/"):
-        for words in NORMALISATIONS:
-            labels = {"method": method, "normalisation": words.key}
-            cells = []
-            for name in ("causality/spearman", "causality/spearman_of_means"):
-                for measure, _ in _MEASURES:
-                    metric = table.one(name, labels | {"measure": measure})
-                    cells.append("–" if metric is None else _correlation(metric))
-            if any(cell != "–" for cell in cells):
-                rows.append(AgreementRow(method_title(method), words.title, tuple(cells)))
-    return tuple(rows)
+        rows = [
+            (words.title, _correlations(table, {"method": method, "normalisation": words.key}))
+            for words in NORMALISATIONS
+        ]
+        known = tuple(row for row in rows if set(row[1]) != {MISSING})
+        if known:
+            found.append(Agreement(method_title(method), known))
+    return tuple(found)
+
+
+def _correlations(table: MetricTable, labels: dict[str, str]) -> tuple[str, ...]:
+    cells = []
+    for name in ("causality/spearman", "causality/spearman_of_means"):
+        for measure, _ in _MEASURES:
+            metric = table.one(name, labels | {"measure": measure})
+            cells.append(MISSING if metric is None else _correlation(metric))
+    return tuple(cells)
 
 
 def _correlation(metric: Metric) -> str:
