@@ -224,7 +224,7 @@ def _profile_columns(profile: BandProfile) -> Iterator[tuple[int, int, Row]]:
     for index in range(len(profile.importance)):
         for place, count in enumerate(counts):
             numbers = {name: values[index][place] for name, values in columns.items()}
-            yield index, place, {"n_coefficients": int(count)} | numbers
+            yield index, place, {"n_coefficients": round(count)} | numbers
 
 
 def _map_statuses(levels: BandProfile) -> list[str]:

@@ -1,7 +1,9 @@
 """Sums of coefficients over bands and levels, and shares of them.
 
 Coefficients whose filters reach over the border of the signal hold what the boundary rule made of
-it; `border="exclude"` leaves them out of every sum.
+it; `border="exclude"` leaves them out of every sum. Coarse bands lose more of their coefficients
+than fine ones, so what is left stands for the whole: sums are scaled to the number of coefficients
+that the band would have if the signal had no border, size / 2^level along every axis.
 """
 
 from __future__ import annotations
@@ -37,12 +39,14 @@ def band_sums(
 
 
 def band_counts(layout: CoefficientLayout, border: Border = "include") -> Float[Tensor, " band"]:
-    """Number of coefficients of one channel that `band_sums` adds up."""
-    shapes = [
-        layout.interior_shape(band) if border == "exclude" else layout.band_shape(band)
+    """Number of coefficients of one channel that `band_sums` stands for."""
+    counts = [
+        _borderless_count(layout, band)
+        if border == "exclude"
+        else math.prod(layout.band_shape(band))
         for band in layout.bands
     ]
-    return torch.tensor([math.prod(shape) for shape in shapes], dtype=torch.float64)
+    return torch.tensor(counts, dtype=torch.float64)
 
 
 def level_sums(
@@ -68,4 +72,8 @@ def _band_sum(values: Tensor, layout: CoefficientLayout, band: Band, border: Bor
         return values.sum(-1)
     spatial = values.unflatten(-1, layout.band_shape(band))
     inside = spatial[(..., *layout.interior(band))]
-    return inside.sum(tuple(range(-layout.ndim, 0)))
+    return inside.mean(tuple(range(-layout.ndim, 0))) * _borderless_count(layout, band)
+
+
+def _borderless_count(layout: CoefficientLayout, band: Band) -> float:
+    return math.prod(size / 2**band.level for size in layout.space)

@@ -131,7 +131,7 @@ def _expected_bands(
 def _expected_densities(
     label: int, energy: dict[tuple[str, str], float], levels: int, dimension: int
 ) -> list[Truth]:
-    """Importance per coefficient, which does not depend on how many a level has left."""
+    """What is left inside stands for the whole: shares, and importance per coefficient."""
     by_level: dict[str, float] = {}
     for (level, _), value in energy.items():
         by_level[level] = by_level.get(level, 0.0) + value
@@ -139,15 +139,16 @@ def _expected_densities(
     for level, value in by_level.items():
         octaves = 2.0 ** (_scale(level, levels) * dimension)
         density[level] = value * octaves / (1 if level == "approximation" else 2**dimension - 1)
-    total = sum(density.values())
+    profiles = {"mean/levels/mean_share": density, "mean/levels/share": by_level}
     return [
         Truth(
-            "mean/levels/mean_share",
+            statistic,
             {"method": "smoothgrad_squared", "class": label, "level": level},
-            value / total,
+            value / sum(profile.values()),
             _INTERIOR,
         )
-        for level, value in density.items()
+        for statistic, profile in profiles.items()
+        for level, value in profile.items()
     ]
 
 

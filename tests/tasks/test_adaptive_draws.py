@@ -160,8 +160,8 @@ class TestBorder:
             for tables in pair
         ]
         assert counts[0] == {"1": 3 * 9 * 9, "2": 3 * 6 * 6, "approximation": 36}
-        # Of 9 along an axis 7 are whole: 1 to 7; of 6 two: 2 and 3.
-        assert counts[1] == {"1": 3 * 7 * 7, "2": 3 * 2 * 2, "approximation": 4}
+        # Without a border, 16 points along an axis have 8 coefficients of level 1 and 4 of level 2.
+        assert counts[1] == {"1": 3 * 8 * 8, "2": 3 * 4 * 4, "approximation": 16}
 
     def test_the_headline_says_what_was_left_out(self, pair):
         for border, tables in zip(("include", "exclude"), pair, strict=True):
@@ -178,12 +178,13 @@ class TestBorder:
         rows = levels[levels["method"] == "gradient"].pivot_table(
             index="sample_index", columns="level", values="share"
         )
-        shapes = [(6, slice(2, 4))] * 4 + [(9, slice(1, 8))] * 3
+        # Of 9 along an axis 7 are whole: 1 to 7; of 6 two: 2 and 3. They stand for 8 and 4.
+        shapes = [(6, slice(2, 4), 4)] * 4 + [(9, slice(1, 8), 8)] * 3
         start, sums = 0, []
         maps = np.abs(without.maps("gradient"))
-        for size, inside in shapes:
+        for size, inside, count in shapes:
             band = maps[..., start : start + size * size].reshape(*maps.shape[:2], size, size)
-            sums.append(band[..., inside, inside].sum((1, 2, 3)))
+            sums.append(band[..., inside, inside].mean((2, 3)).sum(1) * count**2)
             start += size * size
         assert start == maps.shape[-1]
         importance = np.stack([sum(sums[4:]), sum(sums[1:4]), sums[0]], 1)

@@ -25,7 +25,6 @@ from wam_core.reliance import (
     band_profile,
     energy_profile,
     level_profile,
-    level_sums,
     share_standard_error,
 )
 from wam_core.sums import band_sums
@@ -116,7 +115,9 @@ def test_a_constant_signal_has_no_details_but_those_of_its_border(wavelet):
 
 
 @pytest.mark.parametrize("space", [(61,), (40, 33), (14, 17, 15)], ids=str)
-def test_profiles_without_the_border_are_sums_over_the_rest(make_signal, make_score, space):
+def test_profiles_without_the_border_are_means_over_the_rest_times_a_borderless_count(
+    make_signal, make_score, space
+):
     signal, basis = make_signal(2, *space), WaveletBasis("db2", 2)
     attribution, coefficients = (
         gradient(make_score(signal), signal, basis),
@@ -127,12 +128,12 @@ def test_profiles_without_the_border_are_sums_over_the_rest(make_signal, make_sc
     kept = attribution.replace(attribution.flat * inside), coefficients.replace(
         coefficients.flat * inside
     )  # fmt: skip
-    expected = band_profile(*kept)
-    torch.testing.assert_close(bands.importance, expected.importance)
-    torch.testing.assert_close(bands.signal_energy, expected.signal_energy)
-    counts = [int(inside[layout.slices[band]].sum()) for band in layout.bands]
-    assert bands.n_coefficients.tolist() == counts
-    assert sum(counts) < layout.size
+    expected, scale = band_profile(*kept), _scale(layout)
+    torch.testing.assert_close(bands.importance, expected.importance * scale)
+    torch.testing.assert_close(bands.signal_energy, expected.signal_energy * scale)
+    # Without a border there is one coefficient for every point of the signal.
+    assert float(bands.n_coefficients.sum()) == pytest.approx(math.prod(space))
+    assert int(inside.sum()) < layout.size
     levels = level_profile(bands, layout)
     torch.testing.assert_close(levels.share.sum(1), torch.ones(2, dtype=torch.float64))
     torch.testing.assert_close(
@@ -169,9 +170,9 @@ def test_smoothing_without_the_border_has_its_own_sums_and_errors(make_signal, m
     groups = smoothed.group_means.flat * inside
     pairs = [(i, j) for i in range(len(groups)) for j in range(len(groups)) if i != j]
     products = sum(band_sums(groups[i] * groups[j], layout) for i, j in pairs) / len(pairs)
+    products = products * _scale(layout)
     energy = energy_profile(smoothed, coefficients)
     torch.testing.assert_close(energy.importance, products)
-    assert energy.n_coefficients.sum() == inside.sum()
     # The same draws with the border: other shares, and errors of those.
     if not options:
         whole = smoothgrad(score, signal, basis, **arguments)
@@ -182,22 +183,35 @@ def test_smoothing_without_the_border_has_its_own_sums_and_errors(make_signal, m
             assert not torch.allclose(*errors, rtol=1e-3)
 
 
-def test_leaving_the_border_out_moves_importance_towards_fine_levels(make_signal):
-    """The border takes a larger part of coarse levels: of noise, each level keeps its part."""
+def test_without_the_border_noise_has_the_share_of_a_levels_octave(make_signal):
+    """White noise fills octaves by their size, 3/4 for level 1 in 2D; borders take from that."""
     signal, basis = make_signal(40, 64, 64, channels=1), WaveletBasis("db4", 3)
     coefficients = decompose(signal, basis)
-    layout = coefficients.layout
     whole, inside = (
-        level_profile(band_profile(coefficients, coefficients, border), layout)
+        level_profile(band_profile(coefficients, coefficients, border), coefficients.layout)
         for border in ("include", "exclude")
     )
-    parts = inside.n_coefficients / whole.n_coefficients
-    assert bool((parts.diff() <= 0).all())
-    assert float(inside.share[:, 0].mean()) > float(whole.share[:, 0].mean()) + 0.05
-    # White noise: every whole coefficient is alike, whatever its level.
+    octaves = torch.tensor([3 / 4, 3 / 16, 3 / 64, 1 / 64], dtype=torch.float64)
+    torch.testing.assert_close(inside.share.mean(0), octaves, atol=0.003, rtol=0)
+    assert float((whole.share.mean(0) - octaves).abs().max()) > 0.01
     expected = torch.full((4,), 0.25, dtype=torch.float64)
     torch.testing.assert_close(inside.mean_share.mean(0), expected, atol=0.02, rtol=0)
-    totals = level_sums(band_sums(coefficients.flat.square(), layout, "exclude"), layout)
     torch.testing.assert_close(
-        totals.mean(0) / inside.n_coefficients, torch.ones(4).double(), atol=0.15, rtol=0
+        inside.signal_energy.mean(0) / inside.n_coefficients,
+        torch.ones(4).double(),
+        atol=0.15,
+        rtol=0,
+    )
+
+
+def _scale(layout):
+    """Coefficients of a band without a border over those that lie inside."""
+    inside = _inside(layout)
+    return torch.tensor(
+        [
+            math.prod(size / 2**band.level for size in layout.space)
+            / int(inside[layout.slices[band]].sum())
+            for band in layout.bands
+        ],
+        dtype=torch.float64,
     )
