@@ -104,13 +104,24 @@ def test_the_resampler_is_exactly_linear_and_differentiable():
     assert torch.autograd.gradcheck(resampler, waveform)
 
 
-def test_a_sample_s_scores_ignore_its_batch():
-    model = audio_resnet(num_classes=3, widths=(4, 8), sample_rate=22050).eval()
+@pytest.mark.parametrize("pooling", ["mean", "mean_and_maximum"])
+def test_a_sample_s_scores_ignore_its_batch(pooling):
+    model = audio_resnet(num_classes=3, widths=(4, 8), sample_rate=22050, pooling=pooling).eval()
     clips = 0.1 * noise(11025, 3)[:, None]
     together, alone = model(clips), model(clips[1:2])
     torch.testing.assert_close(together[1:2], alone, rtol=1e-4, atol=1e-5)
     assert alone.shape == (1, 3)
     assert model(clips[..., :7000]).shape == (3, 3)
+
+
+@pytest.mark.parametrize(("pooling", "found"), [("mean", 0.125), ("mean_and_maximum", 1.125)])
+def test_a_short_sound_does_not_drown_in_the_maximum(pooling, found):
+    model = audio_resnet(num_classes=3, widths=(4,), sample_rate=22050, pooling=pooling).eval()
+    maps = torch.zeros(1, 4, 5, 8)
+    maps[..., 3] = 1.0  # in one of eight steps of time
+    model.blocks.register_forward_hook(lambda *_: maps)
+    model.head = torch.nn.Identity()
+    torch.testing.assert_close(model(noise(11025)[:, None]), torch.full((1, 4), found))
 
 
 @pytest.mark.parametrize("size", [(96, 64), (7, 6), (5, 9)])
