@@ -25,7 +25,7 @@ from wam_core import attribution
 from wam_core.basis import BoundaryMode, CoefficientLayout, WaveletBasis
 from wam_core.reliance import BandProfile, band_profile, level_profile
 from wam_core.scores import ClassScore
-from wam_core.sums import Border
+from wam_core.sums import Border, band_counts, interior_counts, level_sums
 from wam_core.transform import WaveletCoefficients, decompose
 
 BORDERS: tuple[Border, Border] = ("include", "exclude")
@@ -99,7 +99,9 @@ def _print_shares(
         {border: torch.cat([of(profile) for profile in found[border]]) for border in BORDERS}
         for of in (_share, _mean_share, _energy_share)
     )
-    counts = [found[border][0].n_coefficients.tolist() for border in BORDERS]
+    counts = [
+        level_sums(each, layout).tolist() for each in (band_counts(layout), interior_counts(layout))
+    ]
     print(f"\n{basis.wavelet}, {basis.levels} levels, {basis.mode}")
     print(
         f"{'level':>14}{'coefficients':>13}{'inside':>8}{'part':>7}{'share':>9}{'without':>9}"

@@ -21,7 +21,7 @@ from tasks.errors import DatasetError, ModelError
 from tasks.explain import Prediction, explain, predict
 from tasks.planning import total_passes
 from tasks.session import AuditSession
-from wam_core.sums import Border, band_counts, level_sums
+from wam_core.sums import band_counts, interior_counts, level_sums
 from wam_core.transform import decompose, reconstruct
 
 _HANDFUL = 16
@@ -222,8 +222,8 @@ def _border_warnings(session: AuditSession) -> list[str]:
     if session.config.analyses.reliance.border == "include":
         return []
     layout = session.layout
-    borders: tuple[Border, Border] = ("include", "exclude")
-    sizes, left = (level_sums(band_counts(layout, each), layout).tolist() for each in borders)
+    counts = (band_counts(layout), interior_counts(layout))
+    sizes, left = (level_sums(each, layout).tolist() for each in counts)
     few = [
         f"{int(inside)} of {int(size)} in {level if level == 'approximation' else f'level {level}'}"
         for level, size, inside in zip(layout.level_names, sizes, left, strict=True)
@@ -233,7 +233,7 @@ def _border_warnings(session: AuditSession) -> list[str]:
         return []
     return [
         f"analyses.reliance.border: exclude leaves few coefficients: {', '.join(few)}; use a "
-        "shorter wavelet or fewer levels, and compare mean shares, not shares"
+        "shorter wavelet or fewer levels, or read these levels as the middle of the signal alone"
     ]
 
 

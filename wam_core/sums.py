@@ -49,6 +49,12 @@ def band_counts(layout: CoefficientLayout, border: Border = "include") -> Float[
     return torch.tensor(counts, dtype=torch.float64)
 
 
+def interior_counts(layout: CoefficientLayout) -> Float[Tensor, " band"]:
+    """Number of coefficients of one channel whose filters stay inside the signal."""
+    counts = [math.prod(layout.interior_shape(band)) for band in layout.bands]
+    return torch.tensor(counts, dtype=torch.float64)
+
+
 def level_sums(
     values: Float[Tensor, "*batch band"], layout: CoefficientLayout
 ) -> Float[Tensor, "*batch level"]:
