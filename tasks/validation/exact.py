@@ -6,6 +6,7 @@ drawn at random. Sums over a band are then its number of coefficients times a kn
 
 from __future__ import annotations
 
+import itertools
 import math
 from dataclasses import replace
 
@@ -14,6 +15,7 @@ from scipy import stats
 
 from tasks.config_files import merge
 from tasks.shard_sums import CLASS_METHODS
+from tasks.texture import FEWEST_CLASSES
 from tasks.validation.experiments import Experiment
 from tasks.validation.profiles import KnownProfile
 from tasks.validation.signals import Array, HaarGrid, haar_grid, random_signs
@@ -23,21 +25,23 @@ _AMPLITUDE = 0.3
 """Largest distance of the signals from 0.5."""
 
 
-def prescribed_profile(dimension: int) -> Experiment:
-    """Two classes whose scores weigh the bands by known numbers, linearly.
+def prescribed_profile(dimension: int, n_classes: int = 2) -> Experiment:
+    """Classes whose scores weigh the bands by known numbers, linearly.
 
     Their gradients are the weights, whatever the input and the noise; WAM_IG multiplies them by the
-    signal. One sample in four is labelled wrongly.
+    signal. One sample in four is labelled wrongly. Where there are enough classes, how methods rank
+    them by fine share, and so how far the rankings agree, is known as well.
     """
     grid, rng = haar_grid(dimension), np.random.default_rng(11 + dimension)
-    n_samples = 8
+    n_samples = 4 * n_classes
     magnitudes = _unequal(rng, grid)
-    signs = random_signs(rng, 2 * int(grid.counts.sum())).reshape(2, -1)
-    weights = np.stack([_unequal(rng, grid) / grid.counts for _ in range(2)])
-    labels = np.arange(n_samples) % 2
+    signs = random_signs(rng, n_classes * int(grid.counts.sum())).reshape(n_classes, -1)
+    weights = np.stack([_unequal(rng, grid) / grid.counts for _ in range(n_classes)])
+    labels = np.arange(n_samples) % n_classes
     coefficients = grid.spread(magnitudes) * _mostly(rng, signs[labels])
     signals, scale = _signals(grid, coefficients)
-    given = np.where(np.arange(n_samples) < n_samples // 4, 1 - labels, labels)
+    mislabelled = np.arange(n_samples) < n_samples // 4
+    given = np.where(mislabelled, (labels + 1) % n_classes, labels)
     gradients = weights[given]
     attributions = gradients * magnitudes * scale[:, np.newaxis]
     known = {
@@ -49,10 +53,14 @@ def prescribed_profile(dimension: int) -> Experiment:
         "integrated_gradients": attributions * grid.counts,
     }
     truths: list[Truth] = []
+    fine_shares = {}
     for method, importance in known.items():
         profile = KnownProfile(method, grid, importance, ROUNDING)
         truths += profile.everything(signals)
-        for label in range(2 if method in CLASS_METHODS else 0):
+        if method in CLASS_METHODS:
+            of_classes = [profile.fine_share[given == label] for label in range(n_classes)]
+            fine_shares[method] = [values.mean() for values in of_classes]
+        for label in range(n_classes if method in CLASS_METHODS else 0):
             chosen = importance[given == label]
             by_class = KnownProfile(method, grid, chosen, ROUNDING)
             truths += by_class.shares(**{"class": str(label)})
@@ -61,14 +69,17 @@ def prescribed_profile(dimension: int) -> Experiment:
         Truth("attribution/completeness_gap", {"quantile": "p95"}, 0.0, _SUMS, "at_most"),
         Truth("counts/ok", {}, n_samples, ROUNDING),
     ]
+    if n_classes >= FEWEST_CLASSES:
+        truths += _agreements(fine_shares)
     return Experiment(
-        name="prescribed profile",
+        name=f"prescribed profile{'' if n_classes == 2 else f' of {n_classes} classes'}",
         signals=signals,
         labels=given,
         model="template_votes",
-        arguments={"space": list(grid.space), "units": 2},
+        arguments={"space": list(grid.space), "units": n_classes, "classes": n_classes},
         weights=votes(
-            np.stack([grid.synthesise(row) for row in grid.spread(weights) * signs]), np.eye(2)
+            np.stack([grid.synthesise(row) for row in grid.spread(weights) * signs]),
+            np.eye(n_classes),
         ),
         truths=tuple(truths),
         settings={
@@ -79,6 +90,19 @@ def prescribed_profile(dimension: int) -> Experiment:
             },
         },
     )
+
+
+def _agreements(fine_shares: dict[str, list[float]]) -> list[Truth]:
+    """Rank correlation over classes of the fine shares of every two methods."""
+    return [
+        Truth(
+            "texture/agreement",
+            {"first": f"fine_share of {first}", "second": f"fine_share of {second}"},
+            float(stats.spearmanr(fine_shares[first], fine_shares[second]).statistic),
+            ROUNDING,
+        )
+        for first, second in itertools.combinations(sorted(fine_shares), 2)
+    ]
 
 
 def noisy_energies(dimension: int, copies: int = 100) -> Experiment:

@@ -65,7 +65,7 @@ class KnownProfile:
         logarithms = np.log(np.where(share > 0, share, 1.0))
         for statistic, values, tolerance in (
             ("reliance/scale_centroid", share @ octaves, wide),
-            ("reliance/fine_share", share[:, :2].sum(1), self.tolerance),
+            ("reliance/fine_share", self.fine_share, self.tolerance),
             ("reliance/entropy", -(share * logarithms).sum(1) / np.log(n_levels), self.tolerance),
         ):
             yield Truth(statistic, {"method": self.method}, float(values.mean()), tolerance)
@@ -76,6 +76,12 @@ class KnownProfile:
         for (level, filters), value in zip(self.grid.bands, mean, strict=True):
             labels = {"method": self.method, "level": level, "filters": filters}
             yield Truth("mean/bands/share", labels, float(value), self.tolerance)
+
+    @property
+    def fine_share(self) -> Array:
+        """Share of the two finest levels, shape (sample,)."""
+        fine: Array = self._share[:, :2].sum(1)
+        return fine
 
     @property
     def _share(self) -> Array:

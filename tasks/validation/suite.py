@@ -46,6 +46,7 @@ _EVERYWHERE: tuple[Build, ...] = (
     partial(conflicts.hybrids, place=1),
     partial(minimal.countable, place=1),
     masking.known_channel,
+    partial(exact.prescribed_profile, n_classes=6),
 )
 """Experiments that are made in every dimension."""
 
