@@ -397,6 +397,7 @@ class TestInterruption:
         assert mlflow_runs(slow_toys) == [("KILLED", 0)]
 
 
+@pytest.mark.slow
 @pytest.mark.real_data
 def test_eight_photographs_through_the_shipped_configuration(cli, tmp_path, monkeypatch):
     root = Path(__file__).parents[2]

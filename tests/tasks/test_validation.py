@@ -144,12 +144,10 @@ def test_an_overconfident_error_is_noticed(monkeypatch):
 
 
 def test_shapley_values_of_the_wrong_sign_are_noticed(monkeypatch):
-    from tasks.analyses import band_removal
+    from tasks.analyses import level_game
 
-    original = band_removal.shapley_values
-    monkeypatch.setattr(
-        band_removal, "shapley_values", lambda values, n: np.abs(original(values, n))
-    )
+    original = level_game.shapley_values
+    monkeypatch.setattr(level_game, "shapley_values", lambda values, n: np.abs(original(values, n)))
     assert {"shapley/value", "shapley/harmful_share", "shapley/efficiency_gap"} <= _failed(
         _run(harmful_level(1))
     )

@@ -272,6 +272,7 @@ def _smoothed(score, signal, basis, n_samples, seed=0, **options):
     )  # fmt: skip
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("options", [{}, {"antithetic": True}], ids=str)
 @pytest.mark.parametrize("n_samples", [4, 7])
 def test_the_energy_is_unbiased_however_few_the_draws(make_signal, n_samples, options):
@@ -314,6 +315,7 @@ def test_with_two_draws_the_energy_is_their_inner_product(make_signal, make_scor
     assert energy_profile(_smoothed(make_score(signal), signal, basis, 1), products) is None
 
 
+@pytest.mark.slow
 def test_the_scatter_of_the_energy_share_is_its_standard_error(make_signal, make_score):
     signal = make_signal(1, 32)
     score, basis = make_score(signal), WaveletBasis("haar", 2)
