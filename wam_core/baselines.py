@@ -1,7 +1,7 @@
-"""Where a path of integrated gradients starts, named in data space.
+"""Where a path of integrated gradients starts, and what stands for removed coefficients.
 
-A zero tensor after normalisation is the mean colour, not black; so the baseline is chosen before
-the model normalises.
+Baselines are named in data space. A zero tensor after normalisation is the mean colour, not black;
+so the baseline is chosen before the model normalises.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ from torch import Tensor
 from torch.nn import functional
 
 BaselineKind = Literal["zero", "mean", "blur"]
+AbsentKind = Literal["sample_mean", "zero"]
 
 BLUR_FRACTION = 1 / 20
 """Standard deviation of the blurred baseline over the length of each axis."""
@@ -48,6 +49,34 @@ def baseline(
     if kind == "blur":
         return gaussian_blur(signal, [BLUR_FRACTION * size for size in signal.shape[2:]])
     raise ValueError(f"baseline must be zero, mean or blur; got '{kind}'")
+
+
+def absent_signal(
+    kind: AbsentKind, signal: Float[Tensor, "batch channel *space"], support: Tensor | None = None
+) -> Float[Tensor, "batch channel *space"]:
+    """What is left of a signal whose coefficients are all removed; zero in the padding.
+
+    Args:
+        kind: `sample_mean` (see there), or `zero`.
+        support: 1 before the padding and 0 in it, shape (batch, 1, sample).
+    """
+    return torch.zeros_like(signal) if kind == "zero" else sample_mean(signal, support)
+
+
+def sample_mean(
+    signal: Float[Tensor, "batch channel *space"], support: Tensor | None = None
+) -> Float[Tensor, "batch channel *space"]:
+    """The mean of every channel of a sample, everywhere: its brightness and nothing else.
+
+    Args:
+        support: 1 before the padding and 0 in it, shape (batch, 1, sample); the mean is taken
+            before the padding, and the padding stays zero.
+    """
+    axes = tuple(range(2, signal.ndim))
+    if support is None:
+        return signal.mean(axes, keepdim=True).expand_as(signal)
+    mean = (signal * support).sum(axes, keepdim=True) / support.sum(axes, keepdim=True)
+    return mean * support
 
 
 def gaussian_blur(

@@ -22,8 +22,9 @@ from jaxtyping import Float
 from numpy.typing import NDArray
 from torch import Tensor
 
-from wam_core.basis import Band, WaveletBasis
-from wam_core.transform import decompose, reconstruct
+from wam_core.basis import Band
+from wam_core.selection import keep_bands
+from wam_core.transform import WaveletCoefficients, reconstruct
 
 MOST_PLAYERS = 10
 """Most levels, approximation included, of which all coalitions are counted: 1024."""
@@ -57,39 +58,13 @@ def finest(n_levels: int) -> int:
 
 
 def components(
-    signal: Float[Tensor, "batch channel *space"],
-    basis: WaveletBasis,
-    groups: Sequence[Sequence[Band]],
+    coefficients: WaveletCoefficients, groups: Sequence[Sequence[Band]]
 ) -> Float[Tensor, "batch group channel *space"]:
-    """The part of a signal that each group of bands holds.
+    """The part of a signal that each group of bands holds, from the signal's coefficients.
 
     The parts of groups that together are all bands sum to the signal.
     """
-    coefficients = decompose(signal, basis)
-    parts = []
-    for bands in groups:
-        kept = torch.zeros_like(coefficients.flat)
-        for band in bands:
-            place = coefficients.layout.slices[band]
-            kept[..., place] = coefficients.flat[..., place]
-        parts.append(reconstruct(coefficients.replace(kept)))
-    return torch.stack(parts, dim=1)
-
-
-def sample_mean(
-    signal: Float[Tensor, "batch channel *space"], support: Tensor | None = None
-) -> Float[Tensor, "batch channel *space"]:
-    """The mean of every channel of a sample, everywhere: its brightness and nothing else.
-
-    Args:
-        support: 1 before the padding and 0 in it, shape (batch, 1, sample); the mean is taken
-            before the padding, and the padding stays zero.
-    """
-    axes = tuple(range(2, signal.ndim))
-    if support is None:
-        return signal.mean(axes, keepdim=True).expand_as(signal)
-    mean = (signal * support).sum(axes, keepdim=True) / support.sum(axes, keepdim=True)
-    return mean * support
+    return torch.stack([reconstruct(keep_bands(coefficients, bands)) for bands in groups], dim=1)
 
 
 def shapley_values(values: FloatArray, n_players: int) -> NDArray[np.float64]:

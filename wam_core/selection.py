@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from functools import lru_cache
 
 import numpy as np
@@ -54,13 +55,18 @@ def weigh_by_importance(
     return coefficients.replace(coefficients.flat * weight.clamp(max=1.0)[:, None])
 
 
-def keep_level(coefficients: WaveletCoefficients, level_name: str) -> WaveletCoefficients:
-    """Zero every level but one."""
+def keep_bands(coefficients: WaveletCoefficients, bands: Sequence[Band]) -> WaveletCoefficients:
+    """Zero every band but these."""
     kept = torch.zeros_like(coefficients.flat)
-    for band in coefficients.layout.bands_of(level_name):
+    for band in bands:
         place = coefficients.layout.slices[band]
         kept[..., place] = coefficients.flat[..., place]
     return coefficients.replace(kept)
+
+
+def keep_level(coefficients: WaveletCoefficients, level_name: str) -> WaveletCoefficients:
+    """Zero every level but one."""
+    return keep_bands(coefficients, coefficients.layout.bands_of(level_name))
 
 
 def importance_maps(attribution: WaveletCoefficients) -> Float[Tensor, "batch level *space"]:

@@ -12,7 +12,6 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
-import torch
 from torch import Tensor
 
 from tasks.analyses.band_conclusions import (
@@ -40,6 +39,7 @@ from tasks.errors import ConfigError
 from tasks.explain import predict
 from tasks.texture import Votes
 from tasks.variables import MeansOfSamples
+from wam_core.baselines import absent_signal
 from wam_core.basis import Band, CoefficientLayout
 from wam_core.coalitions import (
     MOST_PLAYERS,
@@ -47,9 +47,9 @@ from wam_core.coalitions import (
     finest,
     full,
     only,
-    sample_mean,
     without,
 )
+from wam_core.transform import decompose
 
 
 class BandRemoval(Analysis):
@@ -170,11 +170,11 @@ class RemovedBands:
     def run(self, batch: Batch, max_batch: int) -> Findings:
         """Predict every coalition of every sample."""
         findings = Findings()
-        baseline = self._baseline(batch)
-        deviation = batch.signal - baseline
-        layout = self.parts.layout
+        layout, settings = self.parts.layout, self.parts.config.analyses.band_removal
+        baseline = absent_signal(settings.baseline, batch.signal, batch.support)
+        deviation = decompose(batch.signal - baseline, layout.basis)
         levels = [layout.bands_of(name) for name in layout.level_names]
-        parts = components(deviation, layout.basis, levels)
+        parts = components(deviation, levels)
         everything = full(len(levels))
         for place in range(len(batch)):
             verdict = batch.verdicts(batch.prediction, place)
@@ -186,7 +186,7 @@ class RemovedBands:
                 for place, verdict in self._verdicts(batch, signal, max_batch, findings):
                     findings.add("coalitions", place, {"coalition": coalition} | verdict)
         for band in self.oriented:
-            (part,) = components(deviation, layout.basis, [[band]]).unbind(1)
+            part = components(deviation, [[band]])[:, 0]
             for kind, signal in (("without", batch.signal - part), ("only", baseline + part)):
                 address = {"level": band.level_name, "filters": band.filters, "kind": kind}
                 for place, verdict in self._verdicts(batch, signal, max_batch, findings):
@@ -202,8 +202,3 @@ class RemovedBands:
         findings.n_forward += len(signal)
         for place in range(len(batch)):
             yield place, batch.verdicts(prediction, place)
-
-    def _baseline(self, batch: Batch) -> Tensor:
-        if self.parts.config.analyses.band_removal.baseline == "zero":
-            return torch.zeros_like(batch.signal)
-        return sample_mean(batch.signal, batch.support)

@@ -10,13 +10,13 @@ from typing import Literal
 
 import numpy as np
 import numpy.typing as npt
-from torch import Tensor, zeros_like
+from torch import Tensor
 
 from tasks.analyses.mixtures import EVIDENCE, MODEL_FREE
 from tasks.analyses.subsets import chosen_rows
 from tasks.config import AuditConfig
 from tasks.datasets import Manifest
-from wam_core.coalitions import sample_mean
+from wam_core.baselines import absent_signal
 
 WHOLE, FINE, COARSE = "all", "fine", "coarse"
 """Which coefficients may be kept: all, those of the fine levels, or those of all others."""
@@ -61,9 +61,7 @@ def absent_values(
     config: AuditConfig, section: Section, signal: Tensor, support: Tensor | None
 ) -> Tensor:
     """The signal without any coefficients, shaped as `signal`; zero in the padding."""
-    if getattr(config.analyses, section).baseline == "zero":
-        return zeros_like(signal)
-    return sample_mean(signal, support)
+    return absent_signal(getattr(config.analyses, section).baseline, signal, support)
 
 
 def example_rows(config: AuditConfig, manifest: Manifest, section: Section) -> list[int]:

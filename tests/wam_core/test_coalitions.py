@@ -12,17 +12,18 @@ from hypothesis import strategies as st
 from scipy import stats
 
 from wam_core.agreement import crossing, rank_correlation
+from wam_core.baselines import sample_mean
 from wam_core.basis import CoefficientLayout, WaveletBasis
 from wam_core.coalitions import (
     components,
     full,
     only,
     pairs,
-    sample_mean,
     shapley_interactions,
     shapley_values,
     without,
 )
+from wam_core.transform import decompose
 
 games = st.integers(2, 5).flatmap(
     lambda n: st.tuples(
@@ -103,7 +104,9 @@ def test_components_sum_to_the_signal(space, wavelet):
     basis = WaveletBasis(wavelet, 1)
     layout = CoefficientLayout(space, basis)
     signal = torch.randn(2, 2, *space, generator=torch.Generator().manual_seed(0))
-    parts = components(signal, basis, [layout.bands_of(name) for name in layout.level_names])
+    parts = components(
+        decompose(signal, basis), [layout.bands_of(name) for name in layout.level_names]
+    )
     assert parts.shape == (2, 2, *signal.shape[1:])
     torch.testing.assert_close(parts.sum(1), signal, rtol=0, atol=1e-5)
 
@@ -112,7 +115,9 @@ def test_the_component_of_a_level_is_what_pywt_rebuilds_of_it():
     basis = WaveletBasis("db2", 2)
     signal = torch.randn(1, 1, 24, 20, generator=torch.Generator().manual_seed(1)).double()
     layout = CoefficientLayout((24, 20), basis)
-    parts = components(signal, basis, [layout.bands_of(name) for name in layout.level_names])
+    parts = components(
+        decompose(signal, basis), [layout.bands_of(name) for name in layout.level_names]
+    )
     coarse, level_2, level_1 = pywt.wavedec2(signal[0, 0].numpy(), "db2", "zero", level=2)
     nothing = tuple(np.zeros_like(band) for band in level_2)
     silent = tuple(np.zeros_like(band) for band in level_1)

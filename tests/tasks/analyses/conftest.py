@@ -6,6 +6,10 @@ import sys
 import numpy as np
 import pytest
 
+from tasks.aggregate import summarise
+from tasks.session import AuditSession
+from tasks.store import AuditFolder
+
 MODULE = "wam_audit_planted_models"
 MODELS = '''
 import torch
@@ -115,3 +119,19 @@ def planted_config(tmp_path, toy_config):
         return toy_config(dataset=dataset, model=planted, **sections)
 
     return config
+
+
+@pytest.fixture
+def summary_of(compute_all):
+    """The summary of a whole audit, and its metrics by name and sorted labels."""
+
+    def summary(config):
+        session = AuditSession(config)
+        folder = AuditFolder(str(compute_all(config)))
+        record = summarise(config, folder, session.shards, session.completed()).record
+        return record, {
+            (entry["name"], tuple(sorted(entry["labels"].items()))): entry
+            for entry in record["metrics"]
+        }
+
+    return summary

@@ -6,7 +6,6 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from tasks.aggregate import summarise
 from tasks.errors import ConfigError
 from tasks.planning import plan_audit, total_passes
 from tasks.publish import write_results
@@ -30,22 +29,6 @@ def stripes(amplitude=0.25):
 
 def removal(**settings):
     return {"band_removal": {"enabled": True, **settings}, "intervals": {"n_resamples": 50}}
-
-
-@pytest.fixture
-def summary_of(compute_all):
-    """Metrics of a whole audit by name and sorted labels."""
-
-    def summary(config):
-        session = AuditSession(config)
-        folder = AuditFolder(str(compute_all(config)))
-        record = summarise(config, folder, session.shards, session.completed()).record
-        return record, {
-            (entry["name"], tuple(sorted(entry["labels"].items()))): entry
-            for entry in record["metrics"]
-        }
-
-    return summary
 
 
 def estimate(metrics, name, **labels):

@@ -6,7 +6,6 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from tasks.aggregate import summarise
 from tasks.analyses.masking import masking
 from tasks.errors import ConfigError
 from tasks.planning import plan_audit
@@ -53,22 +52,6 @@ def planted(planted_config):
         return planted_config(**({"attribution": GRADIENT_ONLY} | at_once | sections))
 
     return config
-
-
-@pytest.fixture
-def summary_of(compute_all):
-    """The summary of a whole audit, and its metrics by name and sorted labels."""
-
-    def summary(config):
-        session = AuditSession(config)
-        folder = AuditFolder(str(compute_all(config)))
-        record = summarise(config, folder, session.shards, session.completed()).record
-        return record, {
-            (entry["name"], tuple(sorted(entry["labels"].items()))): entry
-            for entry in record["metrics"]
-        }
-
-    return summary
 
 
 def metric(metrics, name, **labels):

@@ -6,7 +6,6 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from tasks.aggregate import summarise
 from tasks.analyses.minimal_selections import example_rows, mask_bytes, read_masks
 from tasks.errors import ConfigError
 from tasks.planning import plan_audit
@@ -43,20 +42,6 @@ def searches(**settings):
 def masks(**settings):
     values = {"enabled": True, "n_steps": 25, "alphas": [3.0, 3000.0], "patience": None}
     return {"minimal_masks": values | settings}
-
-
-@pytest.fixture
-def summary_of(compute_all):
-    def summary(config):
-        session = AuditSession(config)
-        folder = AuditFolder(str(compute_all(config)))
-        record = summarise(config, folder, session.shards, session.completed()).record
-        return record, {
-            (entry["name"], tuple(sorted(entry["labels"].items()))): entry
-            for entry in record["metrics"]
-        }
-
-    return summary
 
 
 def estimate(metrics, name, **labels):
