@@ -4,16 +4,14 @@ from __future__ import annotations
 
 import io
 from collections.abc import Mapping
-from hashlib import blake2b
-from heapq import nsmallest
 from typing import Literal
 
 import numpy as np
 import numpy.typing as npt
 from torch import Tensor
 
+from tasks.analyses import subsets
 from tasks.analyses.mixtures import EVIDENCE, MODEL_FREE
-from tasks.analyses.subsets import chosen_rows
 from tasks.config import AuditConfig
 from tasks.datasets import Manifest
 from wam_core.baselines import absent_signal
@@ -69,14 +67,8 @@ def example_rows(config: AuditConfig, manifest: Manifest, section: Section) -> l
     settings, seed = getattr(config.analyses, section), config.attribution.seed
     if not settings.enabled:
         return []
-    ids = manifest.table["sample_id"].astype(str).tolist()
-    taken = chosen_rows(manifest, settings.samples, seed)
-
-    def order(row: int) -> bytes:
-        return blake2b(f"{seed}\0minimal\0{ids[row]}".encode(), digest_size=8).digest()
-
-    rows = range(len(ids)) if taken is None else taken
-    return sorted(nsmallest(settings.examples, rows, key=order))
+    taken = subsets.chosen_rows(manifest, settings.samples, seed)
+    return sorted(subsets.example_rows(manifest, settings.examples, seed, "minimal", taken))
 
 
 def example_file(section: Section, row: int) -> str:
