@@ -1,0 +1,7 @@
+"""Corruptions of volumes."""
+
+from __future__ import annotations
+
+from wam_core.corruptions.contract import Corruption
+
+VOLUME_CORRUPTIONS: tuple[Corruption, ...] = ()
