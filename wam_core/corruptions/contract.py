@@ -1,7 +1,8 @@
 """What a corruption is: damage as a camera, a channel or a scanner does it, at five severities.
 
 A corrupted sample depends on (seed, sample id, corruption, severity) and on nothing else: not on
-the batch, nor on which other corruptions are made.
+the batch, nor on which other corruptions are made. What is random in it is the same at every
+severity, so that severities differ in strength and not in luck.
 """
 
 from __future__ import annotations
@@ -96,9 +97,7 @@ class Corruption:
         """
         self._check(signal, severity, surroundings)
         parameters = self.severities[severity - 1]
-        generators = [
-            generator(seed, f"{sample_id}\0{self.name}", severity) for sample_id in sample_ids
-        ]
+        generators = [generator(seed, f"{sample_id}\0{self.name}", 0) for sample_id in sample_ids]
         if n_valid is None:
             return self.operator(signal, parameters, generators, surroundings)
         result = signal.clone()
