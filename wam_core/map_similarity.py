@@ -1,0 +1,248 @@
+"""How alike are two explanations of one sample? Rank correlation, structural similarity, HOG.
+
+Maps of different models have different scales, so every measure is blind to a factor:
+ranks by nature, the others because maps are divided by their maximum.
+"""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+from torch.nn import functional
+
+from wam_core.sums import band_sums, level_sums, shares
+from wam_core.transform import WaveletCoefficients
+
+SSIM_WINDOW = 11
+"""Samples along each axis of the Gaussian window of structural similarity."""
+
+_SSIM_DEVIATION, _K1, _K2 = 1.5, 0.01, 0.03
+_ORIENTATIONS, _CELL, _BLOCK = 9, 8, 3
+_CLIP, _HOG_EPSILON = 0.2, 1e-5
+
+HOG_SIZE = _CELL * _BLOCK
+"""Pixels along each axis that a map needs for one block of histograms."""
+
+
+def spearman(left: Float[Tensor, " item"], right: Float[Tensor, " item"]) -> float:
+    """Spearman's rank correlation, ties with their mean rank.
+
+    Items that are exactly zero on both sides are left out: padding, empty space and points that no
+    filter looks at would agree whatever the models are.
+
+    Returns:
+        NaN where a value is not finite, fewer than two items are left, or a side is constant.
+
+    Example:
+        >>> round(spearman(torch.tensor([1.0, 2.0, 3.0]), torch.tensor([2.0, 1.0, 3.0])), 6)
+        0.5
+    """
+    if not bool(left.isfinite().all() and right.isfinite().all()):
+        return math.nan
+    present = (left != 0) | (right != 0)
+    first, second = (_centred_ranks(side[present]) for side in (left, right))
+    spread = first.square().sum().sqrt() * second.square().sum().sqrt()
+    return float((first * second).sum() / spread) if float(spread) > 0 else math.nan
+
+
+def spearman_within_bands(left: WaveletCoefficients, right: WaveletCoefficients) -> float:
+    """Mean over bands of the rank correlation of magnitudes within the band; one sample each.
+
+    Blind to which bands are strong: it says whether the same places of a band matter.
+
+    Args:
+        left: Shape (channel, coefficient); so has `right`.
+    """
+    values = [
+        spearman(left[band].abs().flatten(), right[band].abs().flatten())
+        for band in left.layout.bands
+    ]
+    known = [value for value in values if not math.isnan(value)]
+    return sum(known) / len(known) if known else math.nan
+
+
+def profile_overlap(
+    left: WaveletCoefficients, right: WaveletCoefficients
+) -> Float[Tensor, " batch"]:
+    """Sum over levels of the smaller share of importance: 1 for equal profiles, 0 for disjoint.
+
+    It is 1 minus the total variation distance of the two profiles.
+
+    Args:
+        left: Shape (batch, channel, coefficient); so has `right`.
+    """
+    first, second = (
+        shares(level_sums(band_sums(side.flat.abs(), side.layout), side.layout))
+        for side in (left, right)
+    )
+    return torch.minimum(first, second).sum(-1)
+
+
+def level_maps(attribution: WaveletCoefficients) -> list[Float[Tensor, "batch *grid"]]:
+    """Importance of every level on the grid of its own coefficients, coarsest first.
+
+    Absolute values are added over channels and orientations. The approximation is the first.
+    """
+    layout = attribution.layout
+    magnitude = attribution.replace(attribution.flat.abs().sum(-2))
+    return [
+        torch.stack([magnitude[band] for band in layout.bands_of(level)]).sum(0)
+        for level in reversed(layout.level_names)
+    ]
+
+
+def map_ssim(left: WaveletCoefficients, right: WaveletCoefficients) -> Float[Tensor, " batch"]:
+    """Mean over levels of the structural similarity of their maps, in [-1, 1].
+
+    Levels with fewer coefficients along an axis than the window are left out.
+
+    Args:
+        left: Shape (batch, channel, coefficient); so has `right`.
+
+    Returns:
+        NaN where no level is large enough.
+    """
+    return _mean_over_levels(left, right, SSIM_WINDOW, ssim)
+
+
+def map_hog_similarity(
+    left: WaveletCoefficients, right: WaveletCoefficients
+) -> Float[Tensor, " batch"]:
+    """Mean over levels of the correlation of their histograms of oriented gradients; images only.
+
+    Levels below 24 coefficients along an axis have no block of histograms and are left out. One
+    axis has no orientations, and histograms over the sphere have no common definition, so there is
+    none for series and volumes.
+
+    Returns:
+        NaN where no level is large enough, or the signals are no images.
+    """
+    if left.layout.ndim != 2:
+        return torch.full((len(left.flat),), torch.nan, dtype=torch.float64)
+    return _mean_over_levels(left, right, HOG_SIZE, hog_similarity)
+
+
+def ssim(
+    left: Float[Tensor, "batch *space"], right: Float[Tensor, "batch *space"]
+) -> Float[Tensor, " batch"]:
+    """Structural similarity of maps with one, two or three axes (Wang et al. 2004), float64.
+
+    Each map is divided by its largest magnitude. Gaussian window of 11 samples and standard
+    deviation 1.5 along every axis, k1 = 0.01, k2 = 0.03, mean over the windows that fit. The
+    dynamic range is that of both maps; where it is zero, 1 stands for it.
+
+    Raises:
+        ValueError: If an axis is shorter than the window.
+    """
+    if min(left.shape[1:]) < SSIM_WINDOW:
+        raise ValueError(f"expected {SSIM_WINDOW} samples along every axis; got {left.shape[1:]}")
+    first, second = _to_unit(left), _to_unit(right)
+    both = torch.cat([first.flatten(1), second.flatten(1)], dim=1)
+    spread = both.amax(1) - both.amin(1)
+    spread = torch.where(spread == 0, 1.0, spread).reshape(-1, *[1] * (left.ndim - 1))
+    c1, c2 = (_K1 * spread).square(), (_K2 * spread).square()
+    mean_first, mean_second = _smoothed(first), _smoothed(second)
+    variance = _smoothed(first.square()) - mean_first.square()
+    variance = variance + _smoothed(second.square()) - mean_second.square()
+    covariance = _smoothed(first * second) - mean_first * mean_second
+    luminance = (2 * mean_first * mean_second + c1) / (
+        mean_first.square() + mean_second.square() + c1
+    )
+    contrast = (2 * covariance + c2) / (variance + c2)
+    return (luminance * contrast).flatten(1).mean(1).cpu().double()
+
+
+def hog_similarity(
+    left: Float[Tensor, "batch row column"], right: Float[Tensor, "batch row column"]
+) -> Float[Tensor, " batch"]:
+    """Pearson's correlation of the histograms of oriented gradients of two maps, float64.
+
+    Returns:
+        NaN where a map has no gradient anywhere.
+    """
+    first, second = (
+        features - features.mean(1, keepdim=True)
+        for features in (hog(_to_unit(left)), hog(_to_unit(right)))
+    )
+    spread = first.square().sum(1).sqrt() * second.square().sum(1).sqrt()
+    return torch.where(spread > 0, (first * second).sum(1) / spread, torch.nan)
+
+
+def hog(image: Float[Tensor, "batch row column"]) -> Float[Tensor, "batch feature"]:
+    """Histograms of oriented gradients (Dalal and Triggs 2005), float64 on the CPU.
+
+    Nine unsigned orientations, cells of 8 x 8 pixels, blocks of 3 x 3 cells one cell apart,
+    clipped L2 norm; central differences, zero at the border.
+
+    Raises:
+        ValueError: If the image holds no block.
+    """
+    if min(image.shape[1:]) < HOG_SIZE:
+        raise ValueError(f"expected {HOG_SIZE} pixels along each axis; got {image.shape[1:]}")
+    image = image.cpu().double()
+    down, across = torch.zeros_like(image), torch.zeros_like(image)
+    down[:, 1:-1] = image[:, 2:] - image[:, :-2]
+    across[:, :, 1:-1] = image[:, :, 2:] - image[:, :, :-2]
+    angle = torch.rad2deg(torch.atan2(down, across)) % 180
+    place = (angle / (180 / _ORIENTATIONS)).long().clamp(max=_ORIENTATIONS - 1)
+    votes = functional.one_hot(place, _ORIENTATIONS) * torch.hypot(down, across)[..., None]
+    cells = functional.avg_pool2d(votes.movedim(-1, 1), _CELL)
+    blocks = cells.unfold(2, _BLOCK, 1).unfold(3, _BLOCK, 1).movedim(1, -1)
+    blocks = blocks.flatten(3)
+    blocks = (blocks / _norm(blocks)).clamp(max=_CLIP)
+    return (blocks / _norm(blocks)).flatten(1)
+
+
+def _norm(blocks: Tensor) -> Tensor:
+    return (blocks.square().sum(-1, keepdim=True) + _HOG_EPSILON**2).sqrt()
+
+
+def _mean_over_levels(
+    left: WaveletCoefficients,
+    right: WaveletCoefficients,
+    size: int,
+    similarity: object,
+) -> Tensor:
+    assert callable(similarity)
+    pairs = zip(level_maps(left), level_maps(right), strict=True)
+    values = [
+        similarity(first, second) for first, second in pairs if min(first.shape[1:]) >= size
+    ]
+    if not values:
+        return torch.full((len(left.flat),), torch.nan, dtype=torch.float64)
+    return torch.stack(values).mean(0)
+
+
+def _to_unit(maps: Tensor) -> Tensor:
+    """Each map over its largest magnitude; a map of zeros stays."""
+    largest = maps.flatten(1).abs().amax(1).reshape(-1, *[1] * (maps.ndim - 1))
+    return maps / torch.where(largest == 0, 1.0, largest)
+
+
+def _smoothed(maps: Tensor) -> Tensor:
+    """Gaussian means over the windows that fit, axis by axis."""
+    offsets = torch.arange(SSIM_WINDOW, device=maps.device, dtype=maps.dtype) - SSIM_WINDOW // 2
+    kernel = torch.exp(-0.5 * (offsets / _SSIM_DEVIATION).square())
+    kernel = (kernel / kernel.sum()).reshape(1, 1, -1)
+    for axis in range(1, maps.ndim):
+        lines = maps.movedim(axis, -1)
+        rows = functional.conv1d(lines.reshape(-1, 1, lines.shape[-1]), kernel)
+        maps = rows.reshape(*lines.shape[:-1], -1).movedim(-1, axis)
+    return maps
+
+
+def _centred_ranks(values: Tensor) -> Tensor:
+    """Ranks less their mean, float64 on the CPU; ties share their mean rank."""
+    ordered, order = values.sort()
+    begins = torch.ones_like(ordered, dtype=torch.bool)
+    begins[1:] = ordered[1:] != ordered[:-1]
+    group = begins.long().cumsum(0) - 1
+    counts = torch.bincount(group) if len(group) else group
+    # Twice the mean rank is a whole number, on devices without float64 too.
+    doubled = 2 * counts.cumsum(0) - counts + 1
+    ranks = torch.empty_like(order)
+    ranks[order] = doubled[group]
+    return ranks.cpu().double() / 2 - (len(values) + 1) / 2
