@@ -7,12 +7,15 @@ ranks by nature, the others because maps are divided by their maximum.
 from __future__ import annotations
 
 import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 
 import torch
 from jaxtyping import Float
 from torch import Tensor
 from torch.nn import functional
 
+from wam_core.noise import generator
 from wam_core.sums import band_sums, level_sums, shares
 from wam_core.transform import WaveletCoefficients
 
@@ -25,6 +28,76 @@ _CLIP, _HOG_EPSILON = 0.2, 1e-5
 
 HOG_SIZE = _CELL * _BLOCK
 """Pixels along each axis that a map needs for one block of histograms."""
+
+
+@dataclass(frozen=True)
+class MapSimilarity:
+    """How alike two explanations of each sample are; NaN where a measure does not exist.
+
+    Attributes:
+        spearman: Rank correlation of magnitudes over all channels and coefficients.
+        spearman_signed: The same of the signed values; NaN where a map has no signs.
+        spearman_within_bands: See the function of that name.
+        ssim: See `map_ssim`.
+        hog: See `map_hog_similarity`.
+        profile_overlap: See the function of that name.
+    """
+
+    spearman: Float[Tensor, " batch"]
+    spearman_signed: Float[Tensor, " batch"]
+    spearman_within_bands: Float[Tensor, " batch"]
+    ssim: Float[Tensor, " batch"]
+    hog: Float[Tensor, " batch"]
+    profile_overlap: Float[Tensor, " batch"]
+
+
+def compare_maps(
+    left: WaveletCoefficients, right: WaveletCoefficients, *, signed: bool = True
+) -> MapSimilarity:
+    """Every measure of every sample.
+
+    Args:
+        left: Shape (batch, channel, coefficient); so has `right`.
+        signed: Whether the signs of both maps mean something.
+    """
+
+    def by_sample(measure: Callable[[WaveletCoefficients, WaveletCoefficients], float]) -> Tensor:
+        pairs = zip(left.flat, right.flat, strict=True)
+        values = [measure(left.replace(first), right.replace(second)) for first, second in pairs]
+        return torch.tensor(values, dtype=torch.float64)
+
+    return MapSimilarity(
+        spearman=by_sample(lambda a, b: spearman(a.flat.abs().flatten(), b.flat.abs().flatten())),
+        spearman_signed=by_sample(
+            lambda a, b: spearman(a.flat.flatten(), b.flat.flatten()) if signed else math.nan
+        ),
+        spearman_within_bands=by_sample(spearman_within_bands),
+        ssim=map_ssim(left, right),
+        hog=map_hog_similarity(left, right),
+        profile_overlap=profile_overlap(left, right),
+    )
+
+
+def shuffled_within_bands(
+    maps: WaveletCoefficients, sample_ids: Sequence[str], seed: int
+) -> WaveletCoefficients:
+    """Every band's values that are not zero in a random order over their places and channels.
+
+    What such a map shares with the original is how strong each band is and where there is anything
+    at all, and nothing else. The order is drawn anew for each sample.
+
+    Args:
+        maps: Shape (batch, channel, coefficient).
+    """
+    flat = maps.flat.clone()
+    for row, name in enumerate(sample_ids):
+        for draw, place in enumerate(maps.layout.slices.values()):
+            band = flat[row, :, place]
+            present = band != 0
+            values = band[present]
+            order = generator(seed, f"shuffled\0{name}", draw).permutation(len(values))
+            band[present] = values[torch.from_numpy(order).to(values.device)]
+    return maps.replace(flat)
 
 
 def spearman(left: Float[Tensor, " item"], right: Float[Tensor, " item"]) -> float:
@@ -81,7 +154,7 @@ def profile_overlap(
     return torch.minimum(first, second).sum(-1)
 
 
-def level_maps(attribution: WaveletCoefficients) -> list[Float[Tensor, "batch *grid"]]:
+def level_maps(attribution: WaveletCoefficients) -> list[Float[Tensor, "*batch_and_grid"]]:
     """Importance of every level on the grid of its own coefficients, coarsest first.
 
     Absolute values are added over channels and orientations. The approximation is the first.
@@ -126,7 +199,7 @@ def map_hog_similarity(
 
 
 def ssim(
-    left: Float[Tensor, "batch *space"], right: Float[Tensor, "batch *space"]
+    left: Float[Tensor, "*batch_and_space"], right: Float[Tensor, "*batch_and_space"]
 ) -> Float[Tensor, " batch"]:
     """Structural similarity of maps with one, two or three axes (Wang et al. 2004), float64.
 
@@ -204,13 +277,10 @@ def _mean_over_levels(
     left: WaveletCoefficients,
     right: WaveletCoefficients,
     size: int,
-    similarity: object,
+    similarity: Callable[[Tensor, Tensor], Tensor],
 ) -> Tensor:
-    assert callable(similarity)
     pairs = zip(level_maps(left), level_maps(right), strict=True)
-    values = [
-        similarity(first, second) for first, second in pairs if min(first.shape[1:]) >= size
-    ]
+    values = [similarity(first, second) for first, second in pairs if min(first.shape[1:]) >= size]
     if not values:
         return torch.full((len(left.flat),), torch.nan, dtype=torch.float64)
     return torch.stack(values).mean(0)

@@ -9,6 +9,7 @@ from tasks.analyses.cue_conflict import CueConflict
 from tasks.analyses.hybrid import Hybrid
 from tasks.analyses.minimal import Minimal
 from tasks.analyses.minimal_masks import MinimalMasks
+from tasks.analyses.sanity import Sanity
 from tasks.analyses.separation import Separation
 from tasks.analyses.shortcuts import Shortcuts
 from tasks.analyses.suppression import CueSuppression
@@ -24,6 +25,7 @@ ANALYSES: tuple[type[Analysis], ...] = (
     Hybrid,
     CueSuppression,
     Separation,
+    Sanity,
 )
 
 
