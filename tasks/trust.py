@@ -88,7 +88,7 @@ def judge_trust(config: AuditConfig, metrics: Sequence[Metric]) -> list[MethodVe
         entry["labels"].get("method") for entry in metrics if entry["name"] == ENERGY_SIMILARITY
     }
     return [
-        _judge_method(method, _checks(config, metrics, method), metrics)
+        _judge_method(config, method, _checks(config, metrics, method), metrics)
         for method in NAMES
         if method in checked
     ]
@@ -137,13 +137,17 @@ def trust_sentences(verdicts: Sequence[MethodVerdict]) -> list[str]:
         "inconclusive": "Whether the explanations can be trusted is undecided.",
     }[found]
     reasons = [
-        f"{NAMES[verdict.method].capitalize()}: {_listed(verdict, found)}."
+        f"{_begun(NAMES[verdict.method])}: {_listed(verdict, found)}."
         for verdict in stated
         if verdict.verdict == found
     ]
     sound = [NAMES[verdict.method] for verdict in stated if verdict.verdict == "pass"]
-    passing = [f"{', '.join(sound).capitalize()}: every check passes."] if sound else []
+    passing = [f"{_begun(', '.join(sound))}: every check passes."] if sound else []
     return [" ".join([opening, *reasons, *passing])]
+
+
+def _begun(words: str) -> str:
+    return words[:1].upper() + words[1:]
 
 
 def _stated(verdicts: Sequence[MethodVerdict]) -> list[MethodVerdict]:
@@ -270,31 +274,38 @@ def _least_certain_level(metrics: Sequence[Metric], method: str) -> str | int:
 
 
 def _judge_method(
-    method: str, checks: Sequence[_Check], metrics: Sequence[Metric]
+    config: AuditConfig, method: str, checks: Sequence[_Check], metrics: Sequence[Metric]
 ) -> MethodVerdict:
-    results = []
-    for check in checks:
-        judged = judge_metric(check.gate, metrics)
-        seen: dict[str, Any] = dict(judged.observed)
-        bound = "at most" if check.gate.at_least is None else "at least"
-        limit = check.gate.at_most if check.gate.at_least is None else check.gate.at_least
-        results.append(
-            CheckResult(
-                check.words,
-                check.gate.metric,
-                f"{bound} {limit:g}",
-                judged.verdict,
-                judged.reason,
-                seen.get("estimate"),
-                seen.get("low"),
-                seen.get("high"),
-                int(seen.get("n") or 0),
-            )
-        )
+    results = tuple(_judge_check(config, check, metrics) for check in checks)
     found = {result.verdict for result in results}
     verdict: Verdict = "inconclusive"
     if "fail" in found:
         verdict = "fail"
     elif found == {"pass"}:
         verdict = "pass"
-    return MethodVerdict(method, verdict, tuple(results))
+    return MethodVerdict(method, verdict, results)
+
+
+def _judge_check(config: AuditConfig, check: _Check, metrics: Sequence[Metric]) -> CheckResult:
+    gate = check.gate
+    judged = judge_metric(gate, metrics)
+    verdict, reason = judged.verdict, judged.reason
+    smoothing, drawn = config.attribution.smoothgrad, config.analyses.sanity.n_passes
+    own = smoothing.n_samples if smoothing.tolerance is None else smoothing.min_samples
+    if gate.metric == RELIABILITY and verdict == "fail" and drawn < own:
+        # More draws agree better: too few in the check do not convict the audit's.
+        verdict = "inconclusive"
+        reason += f"; but it was asked with {drawn} draws, and the audit's own maps have {own}"
+    seen: dict[str, Any] = dict(judged.observed)
+    limit = f"at most {gate.at_most:g}" if gate.at_least is None else f"at least {gate.at_least:g}"
+    return CheckResult(
+        check=check.words,
+        metric=gate.metric,
+        limit=limit,
+        verdict=verdict,
+        reason=reason,
+        estimate=seen.get("estimate"),
+        low=seen.get("low"),
+        high=seen.get("high"),
+        n=int(seen.get("n") or 0),
+    )

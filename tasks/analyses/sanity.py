@@ -218,7 +218,11 @@ def _metrics_of(comparison: str) -> Mapping[str, str]:
     if comparison == SECOND_SEED:
         return {"spearman": RELIABILITY, "spearman_signed": SIGNED_RELIABILITY}
     prefix = PREFIXES[comparison]
-    return {column: f"sanity/{prefix}_{measure}" for column, measure in MEASURES.items()}
+    return {
+        column: f"sanity/{prefix}_{measure}"
+        for column, measure in MEASURES.items()
+        if (comparison, column) != (SHUFFLED, "profile_overlap")  # 1 by construction
+    }
 
 
 @dataclass(frozen=True)
