@@ -75,15 +75,12 @@ def stages_from_the_top(layers: Sequence[str], n_stages: int) -> tuple[tuple[str
     """
     if not layers or n_stages < 1:
         raise ValueError(f"expected layers and at least 1 stage; got {len(layers)} and {n_stages}")
-    if n_stages == 1:
+    if n_stages == 1 or len(layers) == 1:
         return (tuple(layers),)
     below = layers[:-1]
     n_groups = min(n_stages - 1, len(below))
-    edges = [round(part * len(below) / n_groups) for part in range(n_groups, -1, -1)] or [0]
-    return (
-        (layers[-1],),
-        *(tuple(below[start:stop]) for stop, start in pairwise(edges)),
-    )
+    edges = [round(part * len(below) / n_groups) for part in range(n_groups, -1, -1)]
+    return ((layers[-1],), *(tuple(below[start:stop]) for stop, start in pairwise(edges)))
 
 
 def randomised(model: nn.Module, layers: Sequence[str], seed: int) -> nn.Module:
@@ -104,21 +101,22 @@ def randomised(model: nn.Module, layers: Sequence[str], seed: int) -> nn.Module:
         ValueError: If a layer does not exist, or the model cannot be copied.
     """
     changed = _copied(model)
+    # TorchScript has no get_submodule.
+    modules = dict(changed.named_modules())
     for name in layers:
-        try:
-            layer = changed.get_submodule(name)
-        except AttributeError as error:
-            raise ValueError(f"the model has no layer '{name}'") from error
-        _draw(layer, name, seed)
+        if name not in modules:
+            raise ValueError(f"the model has no layer '{name}'")
+        _draw(modules[name], name, seed)
     return changed
 
 
 def randomised_share(model: nn.Module, layers: Sequence[str]) -> float:
     """Part of the model's parameters, by number, that lie in these layers."""
+    modules = dict(model.named_modules())
     own = {
         id(parameter): parameter.numel()
         for name in layers
-        for parameter in model.get_submodule(name).parameters(recurse=False)
+        for parameter in modules[name].parameters(recurse=False)
     }
     return sum(own.values()) / sum(parameter.numel() for parameter in model.parameters())
 
