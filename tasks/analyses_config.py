@@ -283,6 +283,11 @@ class SanityLimits(Frozen):
         description="Largest Monte-Carlo error of a level's share of one sample, on average over "
         "samples: differences between levels are many times as large.",
     )
+    faith_gain: float = Field(
+        0.0,
+        description="Least gain in Faith over an order by magnitude, over the fraction of energy, "
+        "where analyses.faithfulness measures it: without a gain no model was needed.",
+    )
     completeness_gap: Fraction = Field(
         0.1, description="Largest median completeness gap: a tenth of the score is unaccounted for."
     )

@@ -8,20 +8,15 @@ a gate can demand it.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from tasks.analyses.sanity import (
-    ENERGY_SIMILARITY,
-    RANDOM_LABEL_SPEARMAN,
-    RELIABILITY,
-    RISE,
-    SPEARMAN,
-)
-from tasks.analyses.sanity_maps import ABSOLUTE, GRADIENT, INTEGRATED, PATH, SIGNED
-from tasks.config import AuditConfig, GateConfig
+from tasks.analyses.sanity import ENERGY_SIMILARITY, RELIABILITY
+from tasks.analyses.sanity_maps import ABSOLUTE, GRADIENT, INTEGRATED, SIGNED
+from tasks.config import AuditConfig
 from tasks.gates import Verdict, judge_metric
+from tasks.trust_checks import Check, Metric, checks_of
 from wam_core.intervals import Interval
 
 TRUSTWORTHY = "sanity/trustworthy"
@@ -36,8 +31,6 @@ NAMES = {
 
 HEADLINE_METHODS = (GRADIENT, ABSOLUTE, INTEGRATED)
 """Methods whose numbers the headline states; the audit is as trustworthy as the worst of them."""
-
-Metric = Mapping[str, Any]
 
 
 @dataclass(frozen=True)
@@ -88,7 +81,7 @@ def judge_trust(config: AuditConfig, metrics: Sequence[Metric]) -> list[MethodVe
         entry["labels"].get("method") for entry in metrics if entry["name"] == ENERGY_SIMILARITY
     }
     return [
-        _judge_method(config, method, _checks(config, metrics, method), metrics)
+        _judge_method(config, method, checks_of(config, metrics, method), metrics)
         for method in NAMES
         if method in checked
     ]
@@ -175,106 +168,8 @@ def _as_number(verdict: MethodVerdict) -> Interval:
     return Interval((low + high) / 2, low, high, n)
 
 
-@dataclass(frozen=True)
-class _Check:
-    words: str
-    gate: GateConfig
-
-
-def _checks(config: AuditConfig, metrics: Sequence[Metric], method: str) -> list[_Check]:
-    """What is asked of a method.
-
-    WAM_IG multiplies a gradient by the coefficients, which no randomisation touches: randomised
-    is its gradient part, and the product is held against the coefficients.
-    """
-    limits = config.analyses.sanity.limits
-    part = PATH if method == INTEGRATED else method
-    of_part = " of its gradient part" if method == INTEGRATED else ""
-    last = max((_stage(entry, part) for entry in metrics), default=0)
-
-    def check(words: str, metric: str, /, at_least: float | None = None,
-              at_most: float | None = None, **labels: str | int) -> _Check:  # fmt: skip
-        gate = GateConfig(metric=metric, labels=labels, at_least=at_least, at_most=at_most)
-        return _Check(words, gate)
-
-    asked = [
-        check(
-            f"the similarity{of_part} with every layer randomised",
-            SPEARMAN,
-            at_most=limits.similarity,
-            method=part,
-            stage=last,
-        ),
-        check(
-            f"the largest rise of the similarity{of_part} while more layers are randomised",
-            RISE,
-            at_most=limits.rise,
-            method=part,
-        ),
-        check(
-            "the similarity to the magnitudes of the coefficients, which need no model,",
-            ENERGY_SIMILARITY,
-            at_most=limits.energy_similarity,
-            method=method,
-        ),
-    ]
-    if config.analyses.sanity.random_label_checkpoint is not None:
-        asked.append(
-            check(
-                f"the similarity{of_part} with a network trained on permuted labels",
-                RANDOM_LABEL_SPEARMAN,
-                at_most=limits.random_label_similarity,
-                method=part,
-            )
-        )
-    if method in (ABSOLUTE, SIGNED):
-        asked.append(
-            check(
-                "the similarity to the same map from other noise",
-                RELIABILITY,
-                at_least=limits.seed_reliability,
-                method=method,
-            )
-        )
-        asked.append(
-            check(
-                "the Monte-Carlo error of a level's share",
-                "attribution/share_standard_error",
-                at_most=limits.share_error,
-                method=method,
-                level=_least_certain_level(metrics, method),
-            )
-        )
-    if method == INTEGRATED:
-        asked.append(
-            check(
-                "the median completeness gap",
-                "attribution/completeness_gap",
-                at_most=limits.completeness_gap,
-                quantile="median",
-            )
-        )
-    return asked
-
-
-def _stage(entry: Metric, method: str) -> int:
-    if entry["name"] != SPEARMAN or entry["labels"].get("method") != method:
-        return 0
-    return int(entry["labels"]["stage"])
-
-
-def _least_certain_level(metrics: Sequence[Metric], method: str) -> str | int:
-    errors = {
-        entry["labels"]["level"]: entry["estimate"]
-        for entry in metrics
-        if entry["name"] == "attribution/share_standard_error"
-        and entry["labels"].get("method") == method
-    }
-    return max(errors, key=errors.__getitem__, default="approximation")
-
-
 def _judge_method(
-    config: AuditConfig, method: str, checks: Sequence[_Check], metrics: Sequence[Metric]
+    config: AuditConfig, method: str, checks: Sequence[Check], metrics: Sequence[Metric]
 ) -> MethodVerdict:
     results = tuple(_judge_check(config, check, metrics) for check in checks)
     found = {result.verdict for result in results}
@@ -286,7 +181,7 @@ def _judge_method(
     return MethodVerdict(method, verdict, results)
 
 
-def _judge_check(config: AuditConfig, check: _Check, metrics: Sequence[Metric]) -> CheckResult:
+def _judge_check(config: AuditConfig, check: Check, metrics: Sequence[Metric]) -> CheckResult:
     gate = check.gate
     judged = judge_metric(gate, metrics)
     verdict, reason = judged.verdict, judged.reason

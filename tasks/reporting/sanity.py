@@ -19,9 +19,9 @@ from tasks.analyses.sanity import (
     SPEARMAN,
 )
 from tasks.analyses.sanity_maps import ABSOLUTE, GRADIENT, INTEGRATED, MAPS, PATH, SIGNED
-from tasks.reporting.curve_chart import CurveChart, CurvePoint, curve_chart
 from tasks.reporting.formatting import MISSING, percent
 from tasks.reporting.metric_table import Metric, MetricTable
+from tasks.reporting.stage_chart import StageChart, StageValue, stage_chart
 
 TITLES = {
     GRADIENT: "Gradient at the input",
@@ -78,7 +78,7 @@ class SanitySection:
     good: bool
     checks: tuple[CheckRow, ...]
     stages: tuple[tuple[int, str, str], ...]
-    charts: tuple[tuple[str, CurveChart], ...]
+    charts: tuple[tuple[str, StageChart], ...]
     legend: tuple[tuple[str, int], ...]
     columns: tuple[str, ...]
     rows: tuple[SimilarityRow, ...]
@@ -170,7 +170,7 @@ def _chart(
     methods: Sequence[str],
     n_stages: int,
     limit: float | None,
-) -> CurveChart | None:
+) -> StageChart | None:
     name = f"sanity/{PREFIXES[comparison]}_spearman"
     if not table.named(name):
         return None
@@ -180,18 +180,18 @@ def _chart(
     ]  # fmt: skip
     curves = []
     for method in methods:
-        points = [CurvePoint(0, 1.0, None, None, "The original")] if first == 0 else []
+        points = [StageValue(0, 1.0, None, None, "The original")] if first == 0 else []
         for stage in range(1, n_stages + 1):
             metric = table.one(name, {"method": method, "stage": str(stage)})
             if metric is not None and metric.estimate is not None:
                 tip = f"{TITLES[method]}, stage {stage}: {_number(metric)}"
                 points.append(
-                    CurvePoint(stage - first, metric.estimate, metric.low, metric.high, tip)
+                    StageValue(stage - first, metric.estimate, metric.low, metric.high, tip)
                 )
         curves.append((TITLES[method], MAPS.index(method), points))
     spoken = "; ".join(points[-1].tip for _, _, points in curves if points)
     across = "stages randomised, from the output" if first == 0 else "stage randomised"
-    return curve_chart(
+    return stage_chart(
         f"{title}: similarity to the original explanation. {spoken}.",
         (across, "rank correlation of magnitudes"),
         steps,

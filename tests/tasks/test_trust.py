@@ -125,6 +125,19 @@ def test_what_is_not_measured_is_undecided(verdicts):
     assert audit_verdict(asked) == "inconclusive"
 
 
+@pytest.mark.parametrize(
+    ("gain", "verdict"), [(0.2, "pass"), (-0.2, "fail"), (0.005, "inconclusive")]
+)
+def test_faithfulness_is_asked_for_where_it_was_measured(verdicts, gain, verdict):
+    labels = {"method": "integrated_gradients", "removal": "energy"}
+    measured = metric("faithfulness/faith_gain_over_energy", gain, **labels)
+    judged = of(verdicts(gain=measured), "integrated_gradients")
+    assert judged.verdict == verdict
+    # The published axis is one that magnitudes win.
+    published = metric("faithfulness/faith_gain_over_energy", -0.2, method="integrated_gradients")
+    assert of(verdicts(gain=published), "integrated_gradients").verdict == "pass"
+
+
 @pytest.mark.parametrize("verdict", ["pass", "fail", "inconclusive"])
 def test_a_gate_says_of_the_audit_what_the_verdict_says(verdicts, verdict, toy_config):
     changes = {

@@ -1,4 +1,4 @@
-"""Geometry of a chart of curves over steps; the template turns it into SVG."""
+"""Geometry of a chart of curves over stages; the template turns it into SVG."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ _LEFT, _RIGHT, _TOP, _BOTTOM = 56.0, 18.0, 12.0, 62.0
 
 
 @dataclass(frozen=True)
-class CurvePoint:
+class StageValue:
     """One value before it is placed.
 
     Attributes:
-        step: Place along the chart, from 0.
+        place: Along the chart, from 0.
     """
 
-    step: int
+    place: int
     estimate: float
     low: float | None
     high: float | None
@@ -52,8 +52,8 @@ class Curve:
 
 
 @dataclass(frozen=True)
-class CurveChart:
-    """Curves over the same steps.
+class StageChart:
+    """Curves over the same stages.
 
     Attributes:
         description: What a screen reader says in place of the picture.
@@ -85,18 +85,18 @@ class CurveChart:
         return self.height - _BOTTOM
 
 
-def curve_chart(
+def stage_chart(
     description: str,
     titles: tuple[str, str],
-    steps: Sequence[str],
-    curves: Sequence[tuple[str, int, Sequence[CurvePoint]]],
+    stages: Sequence[str],
+    curves: Sequence[tuple[str, int, Sequence[StageValue]]],
     limit: float | None = None,
-) -> CurveChart:
-    """Place curves over steps from left to right, on an axis that ends at 1.
+) -> StageChart:
+    """Place curves over stages from left to right, on an axis that ends at 1.
 
     Args:
         titles: Of the axis across and of the axis upwards.
-        steps: Label of every step.
+        stages: Label of every stage.
         curves: Title, colour and values of each.
         limit: Value at which a line is drawn.
     """
@@ -104,31 +104,31 @@ def curve_chart(
     lowest = min([0.0, *values])
     bottom = math.floor(5 * lowest) / 5
     n_ticks = round((1.0 - bottom) / 0.2)
-    room = (_WIDTH - _LEFT - _RIGHT) / max(len(steps) - 1, 1)
+    room = (_WIDTH - _LEFT - _RIGHT) / max(len(stages) - 1, 1)
     shift = [4.0 * (series - (len(curves) - 1) / 2) for series in range(len(curves))]
 
     def upwards(value: float) -> float:
         share = (min(max(value, bottom), 1.0) - bottom) / (1.0 - bottom)
         return round(_HEIGHT - _BOTTOM - share * (_HEIGHT - _BOTTOM - _TOP), 1)
 
-    def marker(point: CurvePoint, lane: int) -> Marker:
+    def marker(point: StageValue, lane: int) -> Marker:
         # Whiskers stand beside each other, except at the ends, where there is no room.
-        aside = 0.0 if point.step in (0, len(steps) - 1) else shift[lane]
+        aside = 0.0 if point.place in (0, len(stages) - 1) else shift[lane]
         return Marker(
-            round(_LEFT + point.step * room + aside, 1),
+            round(_LEFT + point.place * room + aside, 1),
             upwards(point.estimate),
             None if point.low is None else upwards(point.low),
             None if point.high is None else upwards(point.high),
             point.tip,
         )
 
-    return CurveChart(
+    return StageChart(
         description=description,
         width=_WIDTH,
         height=_HEIGHT,
         titles=titles,
         across=tuple(
-            Tick(round(_LEFT + step * room, 1), label) for step, label in enumerate(steps)
+            Tick(round(_LEFT + place * room, 1), label) for place, label in enumerate(stages)
         ),
         up=tuple(
             Tick(upwards(bottom + 0.2 * tick), f"{round(bottom + 0.2 * tick, 1):g}")
@@ -142,6 +142,6 @@ def curve_chart(
     )
 
 
-def _bounds(point: CurvePoint) -> tuple[float, ...]:
+def _bounds(point: StageValue) -> tuple[float, ...]:
     known = (point.estimate, point.low, point.high)
     return tuple(value for value in known if value is not None)
