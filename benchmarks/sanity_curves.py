@@ -112,13 +112,14 @@ def draw(summaries: list[dict[str, Any]], path: Path) -> None:
         upper.set_title(summary["name"].removesuffix("-sanity"), loc="left", fontsize=10)
         lower.set_xlabel("stages randomised, from the output")
         upper.set_ylim(-0.1, 1.03)
-        lower.set_ylim(0.4, 1.02)
+        lower.set_ylim(0.5, 1.02)
     axes[0][0].set_ylabel("rank correlation of magnitudes\nwith the original")
     axes[1][0].set_ylabel("overlap of level profiles\nwith the original")
-    axes[0][0].legend(frameon=False, fontsize=8, loc="lower left")
+    handles = axes[0][0].get_legend_handles_labels()
+    figure.legend(*handles, frameon=False, fontsize=8, loc="lower center", ncols=len(summaries) + 2)
     for axis in axes.flat:
         axis.spines[["top", "right"]].set_visible(False)
-    figure.tight_layout()
+    figure.tight_layout(rect=(0, 0.05, 1, 1))
     figure.savefig(path, dpi=110, metadata={"Software": None})
 
 

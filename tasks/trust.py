@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from tasks.analyses.sanity import ENERGY_SIMILARITY, RELIABILITY
+from tasks.analyses.sanity_comparisons import ENERGY_SIMILARITY, RELIABILITY
 from tasks.analyses.sanity_maps import ABSOLUTE, GRADIENT, INTEGRATED, SIGNED
 from tasks.config import AuditConfig
 from tasks.gates import Verdict, judge_metric
@@ -122,8 +122,8 @@ def trust_sentences(verdicts: Sequence[MethodVerdict]) -> list[str]:
         names = ", ".join(NAMES[verdict.method] for verdict in stated)
         n = min(check.n for verdict in stated for check in verdict.checks)
         return [
-            f"The explanations pass every sanity check ({names}; n = {n}): they change with what "
-            "the model learned, and with the data alone they cannot be told."
+            f"The explanations pass every sanity check ({names}; n = {n}): they change when what "
+            "the model learned is taken away, and are no copy of the data."
         ]
     opening = {
         "fail": "NOT TRUSTWORTHY: explanations fail a sanity check.",

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from tasks.analyses.sanity import (
+from tasks.analyses.sanity_comparisons import (
     ENERGY_SIMILARITY,
     RANDOM_LABEL_SPEARMAN,
     RELIABILITY,

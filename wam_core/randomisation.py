@@ -142,14 +142,13 @@ def _first_calls(probe: nn.Module, names: Sequence[str], example: Tensor) -> dic
 
 def _draw(layer: nn.Module, name: str, seed: int) -> None:
     reset = getattr(layer, "reset_parameters", None)
-    own = dict(layer.named_parameters(recurse=False))
+    own: dict[str, Tensor] = dict(layer.named_parameters(recurse=False))
     fresh: dict[str, Tensor] = {}
     if callable(reset) and not isinstance(layer, torch.jit.ScriptModule):
         drawn = _initialised(layer, f"{seed}\0{name}")
         own |= dict(layer.named_buffers(recurse=False))
-        fresh = dict(drawn.named_parameters(recurse=False)) | dict(
-            drawn.named_buffers(recurse=False)
-        )
+        fresh |= dict(drawn.named_parameters(recurse=False))
+        fresh |= dict(drawn.named_buffers(recurse=False))
     with torch.no_grad():
         for key, tensor in own.items():
             values = fresh[key] if key in fresh else _permuted(tensor, seed, f"{name}.{key}")

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from tasks.analyses.sanity import (
+from tasks.analyses.sanity_comparisons import (
     CASCADING,
     ENERGY_SIMILARITY,
     INDEPENDENT,
@@ -196,12 +196,12 @@ def _chart(
         (across, "rank correlation of magnitudes"),
         steps,
         curves,
-        limit,
+        limit if comparison == CASCADING else None,
     )
 
 
 def _rows(table: MetricTable, methods: Sequence[str], n_stages: int) -> list[SimilarityRow]:
-    compared = [
+    compared: list[tuple[str, int | None, str]] = [
         (CASCADING, stage, f"stages 1 to {stage} randomised" if stage > 1 else "stage 1 randomised")
         for stage in range(1, n_stages + 1)
     ]
@@ -216,7 +216,7 @@ def _rows(table: MetricTable, methods: Sequence[str], n_stages: int) -> list[Sim
             labels = {"method": method} | ({} if stage is None else {"stage": str(stage)})
             metrics = [
                 table.one(f"sanity/{PREFIXES[comparison]}_{measure}", labels)
-                for measure in MEASURES.values()
+                for measure in MEASURES
             ]
             rows += _row(method, words, metrics)
         for name, words in (

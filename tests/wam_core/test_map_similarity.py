@@ -10,8 +10,6 @@ from scipy import stats
 from wam_core import CoefficientLayout, WaveletBasis, WaveletCoefficients
 from wam_core.map_similarity import (
     compare_maps,
-    hog,
-    hog_similarity,
     level_maps,
     map_hog_similarity,
     map_ssim,
@@ -19,8 +17,8 @@ from wam_core.map_similarity import (
     shuffled_within_bands,
     spearman,
     spearman_within_bands,
-    ssim,
 )
+from wam_core.structural_similarity import hog, hog_similarity, ssim
 
 
 def draw(*shape, seed=0):

@@ -12,7 +12,7 @@ import torch
 from safetensors.torch import save_file
 from scipy import stats
 
-from tasks.analyses.sanity import largest_rise
+from tasks.analyses.sanity_comparisons import largest_rise
 from tasks.errors import ConfigError, ModelError
 from tasks.models.digest import weights_digest
 from tasks.planning import plan_audit
