@@ -124,8 +124,6 @@ def randomised_share(model: nn.Module, layers: Sequence[str]) -> float:
 def _first_calls(probe: nn.Module, names: Sequence[str], example: Tensor) -> dict[str, int]:
     """Which layers a pass calls, numbered in the order of their first call; registers hooks."""
     calls: dict[str, int] = {}
-    if isinstance(probe, torch.jit.ScriptModule):
-        return calls  # its submodules are compiled, and call no hooks
 
     def record(name: str) -> Callable[..., None]:
         def note(*_: object) -> None:
@@ -133,8 +131,11 @@ def _first_calls(probe: nn.Module, names: Sequence[str], example: Tensor) -> dic
 
         return note
 
+    modules = dict(probe.named_modules())
     for name in names:
-        probe.get_submodule(name).register_forward_pre_hook(record(name))
+        # Compiled modules take no hooks, and would not call them.
+        if not isinstance(modules[name], torch.jit.ScriptModule):
+            modules[name].register_forward_pre_hook(record(name))
     with torch.no_grad():
         probe(example)
     return calls

@@ -176,6 +176,7 @@ def test_programs_are_randomised_by_permuting_what_they_hold(kind):
         program = torch.jit.trace(model, SIGNAL)
     else:
         program = torch.export.export(model, (SIGNAL,)).module()
+    program = nn.Sequential(nn.Identity(), program)
     names = layers_in_forward_order(program, SIGNAL)
     before, output = state(program), program(SIGNAL)
     changed = randomised(program, names, seed=3)
