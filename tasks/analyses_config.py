@@ -312,6 +312,11 @@ class SanityConfig(Frozen):
         description="Stages in which all layers are randomised from the top: the output layer "
         "alone, then equal parts of the others.",
     )
+    networks: PositiveInt = Field(
+        8,
+        description="Randomised networks, of which every sample meets one, chosen by its id: an "
+        "explanation may stay by chance under one of them.",
+    )
     independent: bool = Field(True, description="Randomise each stage's layers alone, too.")
     random_label_checkpoint: str | None = Field(
         None,

@@ -7,7 +7,7 @@ show what was learned.
 A layer is a module with parameters of its own (those of its submodules are layers of their own).
 The caller's model is never written to: what is randomised is a copy.
 
-What a randomised layer gets depends on (seed, name of the layer) alone, so that a network
+What a randomised layer gets depends on (seed, draw, name of the layer) alone, so that a network
 randomised in all layers is the same in however many stages it was done, and on every device.
 """
 
@@ -83,7 +83,7 @@ def stages_from_the_top(layers: Sequence[str], n_stages: int) -> tuple[tuple[str
     return ((layers[-1],), *(tuple(below[start:stop]) for stop, start in pairwise(edges)))
 
 
-def randomised(model: nn.Module, layers: Sequence[str], seed: int) -> nn.Module:
+def randomised(model: nn.Module, layers: Sequence[str], seed: int, draw: int = 0) -> nn.Module:
     """A copy of the model with these layers drawn anew; the model itself is left alone.
 
     A layer that has `reset_parameters` (every layer of PyTorch) draws as it does at its
@@ -96,6 +96,7 @@ def randomised(model: nn.Module, layers: Sequence[str], seed: int) -> nn.Module:
 
     Args:
         layers: Names, as of `layers_in_forward_order`.
+        draw: Which of the networks of a seed; they have nothing in common.
 
     Raises:
         ValueError: If a layer does not exist, or the model cannot be copied.
@@ -106,7 +107,7 @@ def randomised(model: nn.Module, layers: Sequence[str], seed: int) -> nn.Module:
     for name in layers:
         if name not in modules:
             raise ValueError(f"the model has no layer '{name}'")
-        _draw(modules[name], name, seed)
+        _draw(modules[name], f"{seed}\0{draw}\0{name}")
     return changed
 
 
@@ -141,19 +142,19 @@ def _first_calls(probe: nn.Module, names: Sequence[str], example: Tensor) -> dic
     return calls
 
 
-def _draw(layer: nn.Module, name: str, seed: int) -> None:
+def _draw(layer: nn.Module, key: str) -> None:
+    """Give a layer new values, by a key of its own."""
     reset = getattr(layer, "reset_parameters", None)
     own: dict[str, Tensor] = dict(layer.named_parameters(recurse=False))
     fresh: dict[str, Tensor] = {}
     if callable(reset) and not isinstance(layer, torch.jit.ScriptModule):
-        drawn = _initialised(layer, f"{seed}\0{name}")
+        drawn = _initialised(layer, key)
         own |= dict(layer.named_buffers(recurse=False))
         fresh |= dict(drawn.named_parameters(recurse=False))
         fresh |= dict(drawn.named_buffers(recurse=False))
     with torch.no_grad():
-        for key, tensor in own.items():
-            values = fresh[key] if key in fresh else _permuted(tensor, seed, f"{name}.{key}")
-            tensor.copy_(values)
+        for name, tensor in own.items():
+            tensor.copy_(fresh[name] if name in fresh else _permuted(tensor, f"{key}.{name}"))
 
 
 def _initialised(layer: nn.Module, key: str) -> nn.Module:
@@ -166,8 +167,8 @@ def _initialised(layer: nn.Module, key: str) -> nn.Module:
     return fresh
 
 
-def _permuted(tensor: Tensor, seed: int, key: str) -> Tensor:
-    order = generator(seed, f"randomised\0{key}", draw=0).permutation(tensor.numel())
+def _permuted(tensor: Tensor, key: str) -> Tensor:
+    order = generator(0, f"randomised\0{key}", draw=0).permutation(tensor.numel())
     flat = tensor.detach().reshape(-1)
     return flat[torch.from_numpy(order).to(tensor.device)].reshape(tensor.shape)
 

@@ -23,6 +23,7 @@ from tasks.config import ModelConfig
 from tasks.errors import ModelError
 from tasks.models import LoadedModel, load_model
 from wam_core.map_similarity import MapSimilarity, compare_maps, shuffled_within_bands
+from wam_core.noise import generator
 from wam_core.randomisation import (
     layers_in_forward_order,
     randomised,
@@ -109,18 +110,28 @@ class SanityAnalysis:
         result = Findings()
         original = self._maps(self.parts.model, batch, max_batch, result)
         self._add_controls(batch, original, max_batch, result)
-        for comparisons, stage, layers in self._randomisations():
-            model = replace(
-                self.parts.model,
-                module=randomised(self.parts.model.module, layers, self._seed),
-            )
-            found = self._maps(model, batch, max_batch, result)
-            for comparison in comparisons:
-                self._compare(comparison, original, found, result, stage)
+        for draw, places in self._networks(batch).items():
+            part = batch.take(places)
+            own = {name: maps.replace(maps.flat[places]) for name, maps in original.items()}
+            for comparisons, stage, layers in self._randomisations():
+                module = randomised(self.parts.model.module, layers, self._seed, draw)
+                model = replace(self.parts.model, module=module)
+                found = self._maps(model, part, max_batch, result)
+                for comparison in comparisons:
+                    self._compare(comparison, own, found, result, places, stage)
         if self.random_label_model is not None:
             found = self._maps(self.random_label_model, batch, max_batch, result)
-            self._compare(RANDOM_LABELS, original, found, result)
+            self._compare(RANDOM_LABELS, original, found, result, range(len(batch)))
         return result
+
+    def _networks(self, batch: Batch) -> dict[int, list[int]]:
+        """Places of the samples that meet each of the randomised networks: chosen by their ids."""
+        groups: dict[int, list[int]] = {}
+        for place, name in enumerate(batch.sample_ids):
+            choice = generator(self._seed, f"network\0{name}", draw=0)
+            draw = int(choice.integers(self._settings.networks))
+            groups.setdefault(draw, []).append(place)
+        return groups
 
     def _randomisations(self) -> Iterator[tuple[tuple[str, ...], Stage, tuple[str, ...]]]:
         """Comparisons that a randomised model serves, its stage, and what is randomised in it."""
@@ -135,15 +146,16 @@ class SanityAnalysis:
 
     def _add_controls(self, batch: Batch, original: Maps, max_batch: int, result: Findings) -> None:
         coefficients = decompose(batch.signal, self.parts.layout.basis)
-        self._compare(ENERGY, original, dict.fromkeys(original, coefficients), result)
+        every = range(len(batch))
+        self._compare(ENERGY, original, dict.fromkeys(original, coefficients), result, every)
         shuffled = {
             name: shuffled_within_bands(maps, batch.sample_ids, self._seed)
             for name, maps in original.items()
         }
-        self._compare(SHUFFLED, original, shuffled, result)
+        self._compare(SHUFFLED, original, shuffled, result, every)
         again = self.explainer.with_other_noise(self.parts.model, batch, max_batch)
         result.n_backward += self.explainer.smoothing_passes * len(batch)
-        self._compare(SECOND_SEED, original, again, result)
+        self._compare(SECOND_SEED, original, again, result, every)
 
     def _maps(self, model: LoadedModel, batch: Batch, max_batch: int, result: Findings) -> Maps:
         result.n_forward += self.explainer.passes.forward * len(batch)
@@ -156,14 +168,15 @@ class SanityAnalysis:
         original: Maps,
         found: Maps,
         result: Findings,
+        places: Sequence[int],
         stage: Stage | None = None,
     ) -> None:
         for method in (name for name in MAPS if name in found):
             signed = method not in _UNSIGNED and comparison != ENERGY
             similarity = compare_maps(original[method], found[method], signed=signed)
             columns = {"method": method, "comparison": comparison, **_address(comparison, stage)}
-            for place in range(len(similarity.spearman)):
-                result.add("sanity", place, columns | _numbers(similarity, place))
+            for of, place in enumerate(places):
+                result.add("sanity", place, columns | _numbers(similarity, of))
 
     @property
     def _settings(self) -> SanityConfig:

@@ -144,7 +144,7 @@ def selected(rows, **columns):
 
 
 def test_a_linear_model_in_closed_form(checked, rows_of):
-    config = checked("linear", settings={"stages": 2})
+    config = checked("linear", settings={"stages": 2, "networks": 1})
     rows = rows_of(config)
     model = AuditSession(config).model.module
     weights = [
@@ -244,6 +244,20 @@ def test_rows_depend_on_sample_model_configuration_and_seed_alone(checked, rows_
     pd.testing.assert_frame_equal(fewer, alone.reset_index(drop=True))
     with_seed = rows("seed", attribution={"seed": 7})
     assert not with_seed["spearman"].equals(base["spearman"])
+
+
+def test_every_sample_meets_one_of_several_networks(checked, rows_of, tmp_path):
+    def similarities(name, networks):
+        settings = {"stages": 2, "networks": networks, "methods": ["gradient"]}
+        rows = rows_of(checked("linear", settings=settings, store={"url": str(tmp_path / name)}))
+        found = selected(rows, comparison="cascading", stage=1)
+        # The explanation of a linear model is that of its class.
+        classes = found["sample_index"] % 2
+        return found["spearman"].round(5).groupby(classes).nunique()
+
+    assert similarities("one", 1).tolist() == [1, 1]
+    assert similarities("more", 3).max() > 1
+    assert similarities("more", 3).max() <= 3
 
 
 def test_passes_are_planned_and_the_weights_are_left_alone(checked, compute_all):
