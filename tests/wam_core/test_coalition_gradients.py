@@ -169,5 +169,5 @@ def test_arguments_out_of_range_are_refused(make_signal, make_score, options, me
 
 def test_a_negative_benefit_of_doubt_is_refused(make_signal, make_score):
     signal = make_signal(1, 16)
-    with pytest.raises(ValueError, match="at least 0, got -0.5"):
+    with pytest.raises(ValueError, match=r"at least 0, got -0\.5"):
         explain(make_score(signal), signal, HAAR).importance(-0.5)
