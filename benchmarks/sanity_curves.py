@@ -22,6 +22,8 @@ COLOURS = {
     "smoothgrad_signed": "#8a5fa8",
     "integrated_gradients": "#7a9e3f",
     "path_gradient": "#3d5a1e",
+    "coalition_gradients": "#7b8794",
+    "coalition_mean_gradient": "#a05195",
 }
 CONTROLS = ("energy_similarity", "shuffled_spearman", "seed_reliability", "random_labels_spearman")
 MEASURES = ("spearman", "spearman_within_bands", "spearman_signed", "ssim", "hog",
@@ -143,7 +145,7 @@ def draw_curves(axis: Any, summary: dict[str, Any], measure: str) -> None:
             errors,
             label=TITLES[method],
             color=COLOURS[method],
-            linestyle="--" if method == "path_gradient" else "-",
+            linestyle="--" if method in ("path_gradient", "coalition_mean_gradient") else "-",
             marker="o",
             markersize=3,
             linewidth=1.2,

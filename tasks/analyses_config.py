@@ -9,6 +9,8 @@ from pydantic import Field, NonNegativeInt, PositiveFloat, PositiveInt, model_va
 
 from tasks.schema import Fraction, Frozen
 
+AttributionMethod = Literal["gradient", "smoothgrad", "integrated_gradients", "coalition_gradients"]
+
 
 class RelianceConfig(Frozen):
     """Statistics of importance over bands."""
@@ -152,7 +154,7 @@ class MinimalConfig(Frozen):
     samples: PositiveInt | None = Field(
         100, description="Samples taken, the same share of every class; null: all."
     )
-    methods: tuple[Literal["gradient", "smoothgrad", "integrated_gradients"], ...] | None = Field(
+    methods: tuple[AttributionMethod, ...] | None = Field(
         None,
         description="Attributions that rank the coefficients, beside magnitude and chance; null: "
         "every one that is switched on.",
@@ -275,8 +277,8 @@ class SanityLimits(Frozen):
     )
     seed_reliability: Fraction = Field(
         0.5,
-        description="Least rank correlation of WAM_SG with itself under other noise: below it, "
-        "most of a map is noise of its draws, which any randomisation changes.",
+        description="Least rank correlation of WAM_SG and WAM_CG with themselves from other draws: "
+        "below it, most of a map is chance of its draws, which any randomisation changes.",
     )
     share_error: Fraction = Field(
         0.02,
@@ -302,7 +304,7 @@ class SanityConfig(Frozen):
     samples: PositiveInt | None = Field(
         30, description="Samples taken, the same share of every class; null: all."
     )
-    methods: tuple[Literal["gradient", "smoothgrad", "integrated_gradients"], ...] | None = Field(
+    methods: tuple[AttributionMethod, ...] | None = Field(
         None, description="Attributions that are checked; null: every one that is switched on."
     )
     n_passes: PositiveInt = Field(10, description="Draws and steps of one explanation.")

@@ -13,8 +13,8 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from tasks.analyses.sanity_comparisons import ENERGY_SIMILARITY, RELIABILITY
-from tasks.analyses.sanity_maps import ABSOLUTE, GRADIENT, INTEGRATED, SIGNED
-from tasks.config import AuditConfig
+from tasks.analyses.sanity_maps import ABSOLUTE, COALITIONS, GRADIENT, INTEGRATED, SIGNED
+from tasks.config import AuditConfig, GateConfig
 from tasks.gates import Verdict, judge_metric
 from tasks.trust_checks import Check, Metric, checks_of
 from wam_core.intervals import Interval
@@ -26,10 +26,11 @@ NAMES = {
     ABSOLUTE: "smoothed gradients (WAM_SG)",
     SIGNED: "the signed mean of smoothed gradients",
     INTEGRATED: "path integration (WAM_IG)",
+    COALITIONS: "coalitions (WAM_CG)",
 }
 """Methods that are judged, in words."""
 
-HEADLINE_METHODS = (GRADIENT, ABSOLUTE, INTEGRATED)
+HEADLINE_METHODS = (GRADIENT, ABSOLUTE, INTEGRATED, COALITIONS)
 """Methods whose numbers the headline states; the audit is as trustworthy as the worst of them."""
 
 
@@ -185,8 +186,7 @@ def _judge_check(config: AuditConfig, check: Check, metrics: Sequence[Metric]) -
     gate = check.gate
     judged = judge_metric(gate, metrics)
     verdict, reason = judged.verdict, judged.reason
-    smoothing, drawn = config.attribution.smoothgrad, config.analyses.sanity.n_passes
-    own = smoothing.n_samples if smoothing.tolerance is None else smoothing.min_samples
+    drawn, own = config.analyses.sanity.n_passes, _own_draws(config, gate)
     if gate.metric == RELIABILITY and verdict == "fail" and drawn < own:
         # More draws agree better: too few in the check do not convict the audit's.
         verdict = "inconclusive"
@@ -204,3 +204,11 @@ def _judge_check(config: AuditConfig, check: Check, metrics: Sequence[Metric]) -
         high=seen.get("high"),
         n=int(seen.get("n") or 0),
     )
+
+
+def _own_draws(config: AuditConfig, gate: GateConfig) -> int:
+    """Draws of the audit's own maps of the method that is asked about."""
+    if gate.labels.get("method") == COALITIONS:
+        return config.attribution.coalition_gradients.n_samples
+    smoothing = config.attribution.smoothgrad
+    return smoothing.n_samples if smoothing.tolerance is None else smoothing.min_samples

@@ -13,7 +13,7 @@ from tasks.analyses.sanity_comparisons import (
     RISE,
     SPEARMAN,
 )
-from tasks.analyses.sanity_maps import ABSOLUTE, INTEGRATED, PATH, SIGNED
+from tasks.analyses.sanity_maps import ABSOLUTE, COALITIONS, GRADIENT_PARTS, INTEGRATED, SIGNED
 from tasks.analyses_config import SanityLimits
 from tasks.config import AuditConfig, GateConfig
 
@@ -35,15 +35,15 @@ class Check:
 def checks_of(config: AuditConfig, metrics: Sequence[Metric], method: str) -> list[Check]:
     """What is asked of a method.
 
-    WAM_IG multiplies a gradient by the coefficients, which no randomisation touches: what is
-    randomised is its gradient part, and the product is held against the coefficients.
+    WAM_IG and WAM_CG multiply a gradient by the coefficients, which no randomisation touches: what
+    is randomised is the gradient part, and the product is held against the coefficients.
 
     Args:
         metrics: The list `metrics` of summary.json.
     """
     limits = config.analyses.sanity.limits
-    part = PATH if method == INTEGRATED else method
-    of_part = " of its gradient part" if method == INTEGRATED else ""
+    part = GRADIENT_PARTS.get(method, method)
+    of_part = " of its gradient part" if method in GRADIENT_PARTS else ""
     asked = _randomisation(limits, metrics, part, of_part)
     if config.analyses.sanity.random_label_checkpoint is not None:
         asked.append(
@@ -92,17 +92,21 @@ def _randomisation(
 
 def _sampling(limits: SanityLimits, metrics: Sequence[Metric], method: str) -> list[Check]:
     """Whether draws and steps are enough."""
-    if method in (ABSOLUTE, SIGNED):
-        level = _least_certain_level(metrics, method)
-        return [
+    asked = []
+    if method in (ABSOLUTE, SIGNED, COALITIONS):
+        asked.append(
             Check(
-                "the similarity to the same map from other noise",
+                "the similarity to the same map from other draws",
                 GateConfig(
                     metric=RELIABILITY,
                     labels={"method": method},
                     at_least=limits.seed_reliability,
                 ),
-            ),
+            )
+        )
+    if method in (ABSOLUTE, SIGNED):
+        level = _least_certain_level(metrics, method)
+        asked.append(
             Check(
                 "the Monte-Carlo error of a level's share",
                 GateConfig(
@@ -110,10 +114,10 @@ def _sampling(limits: SanityLimits, metrics: Sequence[Metric], method: str) -> l
                     labels={"method": method, "level": level},
                     at_most=limits.share_error,
                 ),
-            ),
-        ]
+            )
+        )
     if method == INTEGRATED:
-        return [
+        asked.append(
             Check(
                 "the median completeness gap",
                 GateConfig(
@@ -122,8 +126,8 @@ def _sampling(limits: SanityLimits, metrics: Sequence[Metric], method: str) -> l
                     at_most=limits.completeness_gap,
                 ),
             )
-        ]
-    return []
+        )
+    return asked
 
 
 def _faithfulness(limits: SanityLimits, metrics: Sequence[Metric], method: str) -> list[Check]:

@@ -4,7 +4,7 @@ Every sample taken is explained again by models that forgot part of what they le
 anew from the top, stage by stage, or one stage at a time, or a network trained on permuted
 labels (Adebayo et al. 2018). An explanation that stays the same does not depend on what was
 forgotten. Controls need no randomised model: the similarity to the magnitudes of the coefficients,
-to a map shuffled within its bands, and of WAM_SG to itself under other noise.
+to a map shuffled within its bands, and of WAM_SG and WAM_CG to themselves from other draws.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ from tasks.analyses.sanity_comparisons import (
     metric_units,
     metrics_of,
 )
-from tasks.analyses.sanity_maps import ABSOLUTE, GRADIENT, INTEGRATED, Explainer
+from tasks.analyses.sanity_maps import ABSOLUTE, COALITIONS, GRADIENT, INTEGRATED, Explainer
 from tasks.analyses.sanity_run import SanityAnalysis
 from tasks.analyses_config import SanityConfig
 from tasks.datasets import Manifest
@@ -44,7 +44,12 @@ from tasks.sentences import find_metric, with_interval
 from tasks.variables import MeansOfSamples, Variable
 from wam_core.basis import CoefficientLayout
 
-_PROFILES = {GRADIENT: "the plain gradient", ABSOLUTE: "WAM_SG", INTEGRATED: "WAM_IG"}
+_PROFILES = {
+    GRADIENT: "the plain gradient",
+    ABSOLUTE: "WAM_SG",
+    INTEGRATED: "WAM_IG",
+    COALITIONS: "WAM_CG",
+}
 """Explanations whose profiles the headline states, in words."""
 
 
@@ -70,14 +75,14 @@ class Sanity(Analysis):
         return {"random_label_checkpoint": sha256(content).hexdigest()}
 
     def passes(self, layout: CoefficientLayout) -> Passes:
-        """One explanation by every model, and smoothing once more; fewer for few layers."""
+        """One explanation by every model, and those that draw once more; fewer for few layers."""
         settings, explainer = self.settings, Explainer.of(self.config, layout)
         models = 1 + settings.stages + (settings.random_label_checkpoint is not None)
         # The first stage alone is the first of the cascade, too.
         models += (settings.stages - 1) * settings.independent
         return Passes(
             models * explainer.passes.forward,
-            models * explainer.passes.backward + explainer.smoothing_passes,
+            models * explainer.passes.backward + explainer.redrawn_passes,
         )
 
     def open(self, parts: AuditParts) -> SanityAnalysis:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from tasks.analyses.contract import Batch, Passes
 from tasks.config import AttributionConfig, AuditConfig
-from tasks.explain import target_score
+from tasks.explain import coalitions_of, target_score
 from tasks.models import LoadedModel
 from wam_core import attribution
 from wam_core.baselines import baseline
@@ -22,7 +22,14 @@ INTEGRATED = "integrated_gradients"
 PATH = "path_gradient"
 """The gradient part of WAM_IG, without the factor of the coefficients."""
 
-MAPS = (GRADIENT, ABSOLUTE, SIGNED, INTEGRATED, PATH)
+COALITIONS = "coalition_gradients"
+COALITION_PART = "coalition_mean_gradient"
+"""The gradient part of WAM_CG."""
+
+MAPS = (GRADIENT, ABSOLUTE, SIGNED, INTEGRATED, PATH, COALITIONS, COALITION_PART)
+
+GRADIENT_PARTS = {INTEGRATED: PATH, COALITIONS: COALITION_PART}
+"""Maps that multiply a gradient by the coefficients, and the gradient alone."""
 
 Maps = dict[str, WaveletCoefficients]
 
@@ -54,6 +61,7 @@ class Explainer:
             "gradient": 1,
             "smoothgrad": self._settings.smoothgrad.n_samples,
             "integrated_gradients": self._settings.integrated_gradients.n_steps,
+            "coalition_gradients": self._settings.coalition_gradients.n_samples,
         }
         return Passes(
             forward=2 * ("integrated_gradients" in self.methods),
@@ -61,9 +69,13 @@ class Explainer:
         )
 
     @property
-    def smoothing_passes(self) -> int:
-        """Backward passes of smoothing one sample again with other noise."""
-        return self._settings.smoothgrad.n_samples if "smoothgrad" in self.methods else 0
+    def redrawn_passes(self) -> int:
+        """Backward passes of explaining one sample again by methods that draw."""
+        each = {
+            "smoothgrad": self._settings.smoothgrad.n_samples,
+            "coalition_gradients": self._settings.coalition_gradients.n_samples,
+        }
+        return sum(passes for method, passes in each.items() if method in self.methods)
 
     def maps(self, model: LoadedModel, batch: Batch, max_batch: int) -> Maps:
         """Every map of every sample, on the model's device.
@@ -76,8 +88,7 @@ class Explainer:
             found[GRADIENT] = attribution.gradient(
                 score, batch.signal, self.layout.basis, max_batch=max_batch
             )
-        if "smoothgrad" in self.methods:
-            found |= self._smoothed(score, batch, batch.sample_ids, max_batch)
+        found |= self._drawn(model, batch, batch.sample_ids, max_batch)
         if "integrated_gradients" in self.methods:
             path = self._settings.integrated_gradients
             integrated = attribution.integrated_gradients(
@@ -92,12 +103,30 @@ class Explainer:
             found |= {INTEGRATED: integrated.attribution, PATH: integrated.path_gradient}
         return found
 
-    def with_other_noise(self, model: LoadedModel, batch: Batch, max_batch: int) -> Maps:
-        """The smoothed maps again, from draws that have nothing in common with the first."""
-        if "smoothgrad" not in self.methods:
-            return {}
+    def with_other_draws(self, model: LoadedModel, batch: Batch, max_batch: int) -> Maps:
+        """The maps of methods that draw, from draws that have nothing in common with the first."""
         ids = [f"{name}\0second seed" for name in batch.sample_ids]
-        return self._smoothed(self._score(model, batch), batch, ids, max_batch)
+        return self._drawn(model, batch, ids, max_batch)
+
+    def _drawn(
+        self, model: LoadedModel, batch: Batch, sample_ids: Sequence[str], max_batch: int
+    ) -> Maps:
+        found: Maps = {}
+        score = self._score(model, batch)
+        if "smoothgrad" in self.methods:
+            found |= self._smoothed(score, batch, sample_ids, max_batch)
+        if "coalition_gradients" in self.methods:
+            coalitions = coalitions_of(
+                self.config,
+                score,
+                batch.signal,
+                self.layout,
+                sample_ids,
+                model.preprocessing.data_mean(),
+                max_batch,
+            )
+            found |= {COALITIONS: coalitions.attribution, COALITION_PART: coalitions.mean_gradient}
+        return found
 
     def _smoothed(
         self, score: ScoreFn, batch: Batch, sample_ids: Sequence[str], max_batch: int

@@ -153,8 +153,8 @@ class SanityAnalysis:
             for name, maps in original.items()
         }
         self._compare(SHUFFLED, original, shuffled, result, every)
-        again = self.explainer.with_other_noise(self.parts.model, batch, max_batch)
-        result.n_backward += self.explainer.smoothing_passes * len(batch)
+        again = self.explainer.with_other_draws(self.parts.model, batch, max_batch)
+        result.n_backward += self.explainer.redrawn_passes * len(batch)
         self._compare(SECOND_SEED, original, again, result, every)
 
     def _maps(self, model: LoadedModel, batch: Batch, max_batch: int, result: Findings) -> Maps:

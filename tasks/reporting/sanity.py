@@ -18,7 +18,16 @@ from tasks.analyses.sanity_comparisons import (
     SHUFFLED,
     SPEARMAN,
 )
-from tasks.analyses.sanity_maps import ABSOLUTE, GRADIENT, INTEGRATED, MAPS, PATH, SIGNED
+from tasks.analyses.sanity_maps import (
+    ABSOLUTE,
+    COALITION_PART,
+    COALITIONS,
+    GRADIENT,
+    INTEGRATED,
+    MAPS,
+    PATH,
+    SIGNED,
+)
 from tasks.reporting.formatting import MISSING, percent
 from tasks.reporting.metric_table import Metric, MetricTable
 from tasks.reporting.stage_chart import StageChart, StageValue, stage_chart
@@ -29,6 +38,8 @@ TITLES = {
     SIGNED: "WAM_SG, signed mean",
     INTEGRATED: "WAM_IG",
     PATH: "WAM_IG, gradient part alone",
+    COALITIONS: "WAM_CG",
+    COALITION_PART: "WAM_CG, gradient part alone",
 }
 
 _COLUMNS = {
@@ -221,7 +232,7 @@ def _rows(table: MetricTable, methods: Sequence[str], n_stages: int) -> list[Sim
             rows += _row(method, words, metrics)
         for name, words in (
             (ENERGY_SIMILARITY, "magnitudes of the coefficients, no model"),
-            (RELIABILITY, "the same map from other noise"),
+            (RELIABILITY, "the same map from other draws"),
         ):
             metric = table.one(name, {"method": method})
             rows += _row(method, words, [metric, *[None] * (len(MEASURES) - 1)])

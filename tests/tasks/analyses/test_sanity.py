@@ -260,6 +260,26 @@ def test_every_sample_meets_one_of_several_networks(checked, rows_of, tmp_path):
     assert similarities("more", 3).max() <= 3
 
 
+def test_coalitions_are_checked_by_their_gradient_part(checked, compute_all):
+    coalitions = {"coalition_gradients": {"enabled": True, "n_samples": 4}}
+    settings = {"methods": ["coalition_gradients"], "n_passes": 4, "samples": 4}
+    config = checked("learned", settings, attribution=coalitions)
+    outcome = write_results(AuditFolder(str(compute_all(config))), config)
+    (verdict,) = outcome.summary["trust"]
+    assert verdict["method"] == "coalition_gradients"
+    words = [check["check"] for check in verdict["checks"]]
+    assert "the similarity of its gradient part with every layer randomised" in words
+    assert "the similarity to the same map from other draws" in words
+    assert all(check["estimate"] is not None for check in verdict["checks"])
+    part = next(
+        entry["estimate"]
+        for entry in outcome.summary["metrics"]
+        if entry["name"] == "sanity/randomisation_spearman"
+        and entry["labels"] == {"method": "coalition_mean_gradient", "stage": 3}
+    )
+    assert abs(part) < 0.2
+
+
 def test_passes_are_planned_and_the_weights_are_left_alone(checked, compute_all):
     config = checked("learned", settings={"samples": 4})
     session = AuditSession(config)
