@@ -220,6 +220,66 @@ class MinimalMasksConfig(Frozen):
     examples: NonNegativeInt = Field(2, description="Samples whose masked signals are shown.")
 
 
+FaithfulnessMeasure = Literal["count", "energy", "replacement", "class_contrast", "mu_fidelity"]
+
+
+class FaithfulnessConfig(Frozen):
+    """Whether maps rank what the model uses, held against orders that know no model."""
+
+    enabled: bool = Field(
+        False, description="Insert and delete coefficients; hundreds of passes per sample."
+    )
+    samples: PositiveInt | None = Field(
+        40, description="Samples taken, the same share of every class; null: all."
+    )
+    methods: tuple[Literal["gradient", "smoothgrad", "integrated_gradients"], ...] | None = Field(
+        None,
+        description="Attributions that are judged, beside magnitude and chance; null: every one "
+        "that is switched on.",
+    )
+    measures: tuple[FaithfulnessMeasure, ...] = Field(
+        ("count", "energy", "replacement", "class_contrast", "mu_fidelity"),
+        min_length=1,
+        description="count: curves over the fraction of coefficients, removed ones from the "
+        "baseline (as published). energy: over the fraction of energy. replacement: removed ones "
+        "from other signals. class_contrast: the class's map against the runner-up's, over the "
+        "energy. mu_fidelity: random subsets removed.",
+    )
+    n_steps: PositiveInt = Field(
+        64, ge=2, multiple_of=2, description="Steps of every curve; even, so that there is a half."
+    )
+    n_subsets: PositiveInt = Field(128, ge=8, description="Random subsets of mu_fidelity.")
+    baseline: Literal["zero", "sample_mean"] = Field(
+        "zero",
+        description="What removed coefficients are replaced by, and what energy is counted from: "
+        "zero, as published, or the mean of every channel of the sample.",
+    )
+    approximation: Literal["kept", "ranked"] = Field(
+        "kept",
+        description="Of energy, replacement and class_contrast: whether the approximation is "
+        "always present, or ranked and removed too.",
+    )
+    replacement: Literal["other_samples", "resampled"] = Field(
+        "other_samples",
+        description="Of the measure replacement: the coefficients of a sample of another class, or "
+        "the sample's own in a random order within each band.",
+    )
+    budget: PositiveInt | None = Field(
+        None,
+        description="Most forward passes per sample, beside those that explain the runner-up: "
+        "steps and subsets are cut alike for all methods and measures; null: no cap.",
+    )
+
+    @model_validator(mode="after")
+    def _has_curves(self) -> FaithfulnessConfig:
+        if "class_contrast" in self.measures and "energy" not in self.measures:
+            raise ValueError(
+                "the measure class_contrast compares curves over the energy; add energy to "
+                "faithfulness.measures, or leave class_contrast out"
+            )
+        return self
+
+
 class CueConflictConfig(Frozen):
     """Images whose shape and texture tell of different categories (Geirhos et al. 2019)."""
 
@@ -263,6 +323,7 @@ class AnalysesConfig(Frozen):
     shortcuts: ShortcutsConfig = ShortcutsConfig()
     minimal: MinimalConfig = MinimalConfig()
     minimal_masks: MinimalMasksConfig = MinimalMasksConfig()
+    faithfulness: FaithfulnessConfig = FaithfulnessConfig()
     cue_conflict: CueConflictConfig = CueConflictConfig()
     hybrid: HybridConfig = HybridConfig()
     gallery_size: NonNegativeInt = Field(12, description="Samples pictured in the report.")

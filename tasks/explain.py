@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TypeVar
 
 import torch
@@ -77,12 +77,22 @@ class Explanation:
         maps: By method as arrays name it, shape (batch, channel, coefficient), on the CPU.
         n_forward: Rows passed forward only.
         n_backward: Rows passed forward and backward.
+        draw_groups: Signed means of disjoint groups of draws, shape (group, batch, channel,
+            coefficient), on the CPU; where the faithfulness of maps is measured, else None.
     """
 
     profiles: dict[str, MethodProfile]
     maps: dict[str, WaveletCoefficients]
     n_forward: int
     n_backward: int
+    draw_groups: WaveletCoefficients | None = None
+
+    def take(self, index: Tensor) -> Explanation:
+        """The maps of some of the samples."""
+        maps = {name: values.replace(values.flat[index]) for name, values in self.maps.items()}
+        groups = self.draw_groups
+        taken = None if groups is None else groups.replace(groups.flat[:, index])
+        return replace(self, maps=maps, draw_groups=taken)
 
 
 def predict(model: LoadedModel, signal: Tensor, max_batch: int | None = None) -> Prediction:
@@ -124,6 +134,7 @@ def explain(
     border = config.analyses.reliance.border
     profiles: dict[str, MethodProfile] = {}
     maps: dict[str, WaveletCoefficients] = {}
+    groups: WaveletCoefficients | None = None
     n_forward = n_backward = 0
     if settings.gradient.enabled:
         maps["gradient"] = attribution.gradient(score, signal, layout.basis, max_batch=max_batch)
@@ -135,6 +146,8 @@ def explain(
         maps["smoothgrad"] = getattr(smoothed, settings.smoothgrad.aggregate)
         profiles |= _smoothgrad_profiles(smoothed, coefficients)
         n_backward += int(smoothed.n_draws.sum())
+        if config.analyses.faithfulness.enabled:
+            groups = smoothed.group_means.replace(smoothed.group_means.flat.cpu())
     if settings.integrated_gradients.enabled:
         path = settings.integrated_gradients
         integrated = attribution.integrated_gradients(
@@ -151,7 +164,7 @@ def explain(
         n_backward += len(signal) * integrated.n_passes
         n_forward += 2 * len(signal)
     on_cpu = {method: values.replace(values.flat.cpu()) for method, values in maps.items()}
-    return Explanation(profiles, on_cpu, n_forward, n_backward)
+    return Explanation(profiles, on_cpu, n_forward, n_backward, groups)
 
 
 def halve_on_out_of_memory(

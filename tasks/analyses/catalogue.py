@@ -6,6 +6,7 @@ from tasks.analyses.band_removal import BandRemoval
 from tasks.analyses.contract import Analysis
 from tasks.analyses.critical_bands import CriticalBands
 from tasks.analyses.cue_conflict import CueConflict
+from tasks.analyses.faithfulness import Faithfulness
 from tasks.analyses.hybrid import Hybrid
 from tasks.analyses.minimal import Minimal
 from tasks.analyses.minimal_masks import MinimalMasks
@@ -24,6 +25,7 @@ ANALYSES: tuple[type[Analysis], ...] = (
     Hybrid,
     CueSuppression,
     Separation,
+    Faithfulness,
 )
 
 

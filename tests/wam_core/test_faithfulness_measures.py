@@ -198,7 +198,7 @@ def test_reliability_rises_with_draws_and_is_one_without_noise(make_signal, make
             smoothgrad(
                 score, signal, HAAR, sample_ids=IDS, seed=0, n_samples=n_samples,
                 noise_fraction=noise,
-            )
+            ).group_means
         )  # fmt: skip
         return None if found is None else float(found.mean())
 

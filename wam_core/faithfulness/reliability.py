@@ -10,10 +10,10 @@ from jaxtyping import Float64
 from torch import Tensor
 
 from wam_core.agreement import rank_correlation
-from wam_core.attribution import SmoothedGradient
+from wam_core.transform import WaveletCoefficients
 
 
-def split_half_reliability(smoothed: SmoothedGradient) -> Float64[Tensor, " batch"] | None:
+def split_half_reliability(group_means: WaveletCoefficients) -> Float64[Tensor, " batch"] | None:
     """Reliability of the signed map of WAM_SG, by halves of its draws.
 
     The draws stand in disjoint groups. The groups are split into two parts, the absolute sums over
@@ -21,10 +21,13 @@ def split_half_reliability(smoothed: SmoothedGradient) -> Float64[Tensor, " batc
     Spearman and Brown's 2 r / (1 + r) stands for a map of all draws. The mean over all splits into
     parts that differ by one group at most is returned; NaN where a map is constant.
 
+    Args:
+        group_means: See `SmoothedGradient`; shape (group, batch, channel, coefficient).
+
     Returns:
         None with fewer than two groups.
     """
-    groups = smoothed.group_means.flat
+    groups = group_means.flat
     if len(groups) < 2:
         return None
     found = []
