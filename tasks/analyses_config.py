@@ -242,8 +242,8 @@ class FaithfulnessConfig(Frozen):
         min_length=1,
         description="count: curves over the fraction of coefficients, removed ones from the "
         "baseline (as published). energy: over the fraction of energy. replacement: removed ones "
-        "from other signals. class_contrast: the class's map against the runner-up's, over the "
-        "energy. mu_fidelity: random subsets removed.",
+        "from other signals. class_contrast: the class's map against the runner-up's, by the "
+        "same. mu_fidelity: random subsets removed.",
     )
     n_steps: PositiveInt = Field(
         64, ge=2, multiple_of=2, description="Steps of every curve; even, so that there is a half."
@@ -272,10 +272,10 @@ class FaithfulnessConfig(Frozen):
 
     @model_validator(mode="after")
     def _has_curves(self) -> FaithfulnessConfig:
-        if "class_contrast" in self.measures and "energy" not in self.measures:
+        if "class_contrast" in self.measures and "replacement" not in self.measures:
             raise ValueError(
-                "the measure class_contrast compares curves over the energy; add energy to "
-                "faithfulness.measures, or leave class_contrast out"
+                "the measure class_contrast compares curves of the measure replacement; add that "
+                "to faithfulness.measures, or leave class_contrast out"
             )
         return self
 

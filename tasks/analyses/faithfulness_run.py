@@ -11,8 +11,8 @@ from torch import Tensor
 from tasks.analyses.contract import AuditParts, Batch, Findings, Row
 from tasks.analyses.faithfulness_removals import (
     COUNT,
-    ENERGY,
     PREFIXES,
+    REPLACEMENT,
     Removal,
     effort,
     judged_methods,
@@ -114,10 +114,10 @@ class _BatchRun:
                 self.columns[ranking]["reliability"] = reliability
 
     def _remove(self, way: Removal, orders: Orders) -> None:
-        """Curves of every order; over the energy, of the runner-up's orders too."""
+        """Curves of every order; with replacements, of the runner-up's orders too."""
         ends = self._ends(way)
         classes = self.batch.targets.cpu()[:, None]
-        contrast = way.name == ENERGY and wants(self.config, "class_contrast")
+        contrast = way.name == REPLACEMENT and wants(self.config, "class_contrast")
         if contrast:
             classes = torch.cat([classes, runner_up(ends.full, classes[:, 0])[:, None]], dim=1)
         found = {
@@ -147,9 +147,10 @@ class _BatchRun:
         self.findings.n_backward += explanation.n_backward
         for name, importance in self._orders(explanation).items():
             other = self._curves(way, ends, importance, classes)
-            self.columns[name]["class_contrast"] = class_contrast(own[name], other)
+            contrast = class_contrast(own[name], other)
+            self.columns[name]["class_contrast"] = torch.where(way.known, contrast, torch.nan)
         for name in MODEL_FREE:  # the same order for every class
-            nothing = torch.zeros(len(batch), dtype=torch.float64)
+            nothing = torch.where(way.known, 0.0, torch.nan)
             self.columns[name]["class_contrast"] = nothing
 
     def _remove_subsets(self, way: Removal, orders: Orders) -> None:

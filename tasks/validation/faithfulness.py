@@ -127,7 +127,7 @@ def _gains(grid: HaarGrid, used: str) -> list[Truth]:
 
 def _contrasts(grid: HaarGrid, used: str) -> list[Truth]:
     """The other class's evidence is this class's in reverse; magnitudes are the same for both."""
-    own, reverse = (_faith(grid, used, "energy", is_first=place) for place in (True, False))
+    own, reverse = (_faith(grid, used, "replacement", is_first=place) for place in (True, False))
     values = {EVIDENCE: own - reverse, "integrated_gradients": 0.0, "magnitude": 0.0, "random": 0.0}
     return [
         Truth("faithfulness/class_contrast", {"method": method}, value, _AREA)

@@ -35,7 +35,8 @@ def class_contrast(explained: Curves, other: Curves) -> Float64[Tensor, " batch"
 
         contrast = ((F_c(m_c) - F_c(m_r)) + (F_r(m_r) - F_r(m_c))) / 2.
 
-    It is 0 for every order that is the same for all classes, such as that by |z|.
+    It is 0 for every order that is the same for all classes, such as that by |z|. Take curves over
+    the count: over the energy an order pays for strong coefficients, whichever class they serve.
 
     Args:
         explained: Curves of the map of the explained class, for both classes: it, then the other.

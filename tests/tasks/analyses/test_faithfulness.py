@@ -179,7 +179,7 @@ def test_numbers_do_not_depend_on_batches_shards_or_what_else_is_asked(
         {},
         {"budget": 60},
         {"measures": ["mu_fidelity"]},
-        {"measures": ["energy", "class_contrast"], "methods": ["smoothgrad"]},
+        {"measures": ["replacement", "class_contrast"], "methods": ["smoothgrad"]},
     ],
     ids=str,
 )
@@ -220,7 +220,7 @@ def test_replacements_within_the_sample_need_no_other(striped_config, compute_al
     ("settings", "words"),
     [
         ({"methods": ["gradient"]}, "faithfulness.methods names gradient"),
-        ({"measures": ["class_contrast"]}, "add energy to"),
+        ({"measures": ["class_contrast"]}, "add that to"),
         ({"n_steps": 5}, "multiple of 2"),
         ({"budget": 10}, "a budget of 10 passes per sample"),
         ({"n_steps": 500}, "the signal has 240 coefficients to remove"),
