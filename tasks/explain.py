@@ -14,6 +14,7 @@ from tasks.models import LoadedModel
 from wam_core import attribution
 from wam_core.baselines import baseline
 from wam_core.basis import CoefficientLayout
+from wam_core.coalition_gradients import CoalitionGradient, coalition_gradients
 from wam_core.padding import UnpaddedScore, support_of
 from wam_core.reliance import (
     BandProfile,
@@ -79,6 +80,7 @@ class Explanation:
         n_backward: Rows passed forward and backward.
         draw_groups: Signed means of disjoint groups of draws, shape (group, batch, channel,
             coefficient), on the CPU; where the faithfulness of maps is measured, else None.
+        rankings: Importance of coefficients by methods that do not rank by the size of their map.
     """
 
     profiles: dict[str, MethodProfile]
@@ -86,13 +88,24 @@ class Explanation:
     n_forward: int
     n_backward: int
     draw_groups: WaveletCoefficients | None = None
+    rankings: dict[str, Tensor] = field(default_factory=dict)
 
     def take(self, index: Tensor) -> Explanation:
-        """The maps of some of the samples."""
+        """The maps and rankings of some of the samples."""
         maps = {name: values.replace(values.flat[index]) for name, values in self.maps.items()}
+        rankings = {name: rank[index] for name, rank in self.rankings.items()}
         groups = self.draw_groups
         taken = None if groups is None else groups.replace(groups.flat[:, index])
-        return replace(self, maps=maps, draw_groups=taken)
+        return replace(self, maps=maps, draw_groups=taken, rankings=rankings)
+
+    def ranking(self, method: str) -> Tensor:
+        """How important each coefficient is by a method, shape (batch, coefficient).
+
+        That is |attribution| summed over channels, unless the method has a ranking of its own.
+        """
+        if method in self.rankings:
+            return self.rankings[method]
+        return self.maps[method].flat.nan_to_num(0.0, 0.0, 0.0).abs().sum(1)
 
 
 def predict(model: LoadedModel, signal: Tensor, max_batch: int | None = None) -> Prediction:
@@ -163,8 +176,50 @@ def explain(
         profiles["integrated_gradients"] = _integrated_profile(integrated, coefficients, border)
         n_backward += len(signal) * integrated.n_passes
         n_forward += 2 * len(signal)
+    rankings: dict[str, Tensor] = {}
+    if settings.coalition_gradients.enabled:
+        data_mean = model.preprocessing.data_mean()
+        found = coalitions_of(config, score, signal, layout, sample_ids, data_mean, max_batch)
+        maps["coalition_gradients"] = found.attribution
+        profiles["coalition_gradients"] = MethodProfile(
+            band_profile(found.attribution, coefficients, border),
+            torch.full((len(signal),), found.n_passes),
+        )
+        rankings["coalition_gradients"] = rank_coalitions(config, found).cpu()
+        n_backward += len(signal) * found.n_passes
     on_cpu = {method: values.replace(values.flat.cpu()) for method, values in maps.items()}
-    return Explanation(profiles, on_cpu, n_forward, n_backward, groups)
+    return Explanation(profiles, on_cpu, n_forward, n_backward, groups, rankings)
+
+
+def coalitions_of(
+    config: AuditConfig,
+    score: ScoreFn,
+    signal: Tensor,
+    layout: CoefficientLayout,
+    sample_ids: Sequence[str],
+    data_mean: Sequence[float],
+    max_batch: int,
+) -> CoalitionGradient:
+    """WAM_CG as the configuration has it."""
+    settings = config.attribution.coalition_gradients
+    return coalition_gradients(
+        score,
+        signal,
+        layout.basis,
+        baseline=baseline(settings.baseline, signal, data_mean),
+        sample_ids=sample_ids,
+        seed=config.attribution.seed,
+        n_samples=settings.n_samples,
+        lowest_presence=settings.lowest_presence,
+        max_batch=max_batch,
+    )
+
+
+def rank_coalitions(config: AuditConfig, found: CoalitionGradient) -> Tensor:
+    """The order in which WAM_CG says that coefficients matter, shape (batch, coefficient)."""
+    settings = config.attribution.coalition_gradients
+    ranking = found.importance(settings.benefit_of_doubt, settings.approximation_first)
+    return ranking.nan_to_num(0.0, 0.0, 0.0)
 
 
 def halve_on_out_of_memory(

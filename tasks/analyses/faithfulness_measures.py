@@ -62,6 +62,7 @@ _WORDS = {
     "smoothgrad_squared": "WAM_SG",
     "integrated_gradients": "WAM_IG's magnitude",
     EVIDENCE: "WAM_IG's evidence for the class",
+    "coalition_gradients": "WAM_CG",
     MODEL_FREE[0]: "|z| alone",
     MODEL_FREE[1]: "chance",
 }

@@ -90,10 +90,11 @@ class _BatchRun:
         """By maps; one that is not finite ranks nothing, and is not counted."""
         found: Orders = {}
         for method in judged_methods(self.config):
-            values = explanation.maps[method].flat.nan_to_num(0.0, 0.0, 0.0)
-            found[self.config.attribution.profile_of_map(method)] = values.abs().sum(1)
+            name = self.config.attribution.profile_of_map(method)
+            found[name] = explanation.ranking(method)
             if method == "integrated_gradients":
                 # With its sign: what speaks against the class comes last.
+                values = explanation.maps[method].flat.nan_to_num(0.0, 0.0, 0.0)
                 found[EVIDENCE] = values.sum(1)
         return found
 
@@ -235,6 +236,6 @@ def _with_methods(config: AuditConfig, methods: list[str]) -> AuditConfig:
     attribution = config.attribution
     changed = {
         method: getattr(attribution, method).model_copy(update={"enabled": method in methods})
-        for method in ("gradient", "smoothgrad", "integrated_gradients")
+        for method in attribution.methods
     }
     return config.model_copy(update={"attribution": attribution.model_copy(update=changed)})
