@@ -271,13 +271,17 @@ def _median_metrics(
     found = []
     for median in medians:
         table = _lazy_table(folder, median.table, done)
-        rows = table[["sample_index", median.by, median.column]].compute(scheduler="threads")
+        columns = ["sample_index", *median.by, median.column]
+        rows = table[columns].compute(scheduler="threads")
         rows = rows[rows["sample_index"].isin(ok)]
-        for value, part in rows.groupby(median.by, sort=True):
+        for values, part in rows.groupby(list(median.by), sort=True):
+            labels: dict[str, str | int] = {
+                name: str(value) for name, value in zip(median.by, values, strict=True)
+            }
             numbers = part[median.column].astype("float64").to_numpy(na_value=np.nan)
             if np.isfinite(numbers).any():
                 interval = quantile_interval(numbers, 0.5, confidence)
-                found.append(metric(median.metric, {median.by: str(value)}, interval))
+                found.append(metric(median.metric, labels, interval))
     return found
 
 

@@ -282,6 +282,46 @@ class FaithfulnessConfig(Frozen):
         return self
 
 
+class BenchmarkConfig(Frozen):
+    """Methods over the input beside those over coefficients; reads what faithfulness finds."""
+
+    enabled: bool = Field(
+        False, description="Explain by every method and remove what it calls important."
+    )
+    samples: PositiveInt | None = Field(
+        40, description="Samples taken, the same share of every class; those of faithfulness."
+    )
+    methods: tuple[str, ...] = Field(
+        (
+            "captum_integrated_gradients",
+            "captum_smoothgrad",
+            "captum_gradcam",
+            "captum_saliency",
+        ),
+        description="Methods over the input by name; module:function for your own.",
+    )
+    n_steps: PositiveInt = Field(64, ge=2, multiple_of=2, description="Steps of every curve.")
+    n_subsets: PositiveInt = Field(128, ge=8, description="Random subsets of mu-Fidelity.")
+    common: bool = Field(
+        True,
+        description="Also rank coefficients by the methods over the input, and points by the "
+        "methods over coefficients.",
+    )
+    front_end: str | None = Field(
+        None,
+        description="Name of the part of the model that makes a spectrogram: methods over the "
+        "input then explain its cells, as published for sounds.",
+    )
+    gradcam_layer: str | None = Field(
+        None, description="Layer of GradCAM; null: the last convolution."
+    )
+    noise_fraction: Fraction | None = Field(
+        None,
+        description="SmoothGrad's noise over each sample's range; null: as published, 0.25, and "
+        "0.001 for sounds.",
+    )
+
+
 class CueConflictConfig(Frozen):
     """Images whose shape and texture tell of different categories (Geirhos et al. 2019)."""
 
@@ -326,6 +366,7 @@ class AnalysesConfig(Frozen):
     minimal: MinimalConfig = MinimalConfig()
     minimal_masks: MinimalMasksConfig = MinimalMasksConfig()
     faithfulness: FaithfulnessConfig = FaithfulnessConfig()
+    benchmark: BenchmarkConfig = BenchmarkConfig()
     cue_conflict: CueConflictConfig = CueConflictConfig()
     hybrid: HybridConfig = HybridConfig()
     gallery_size: NonNegativeInt = Field(12, description="Samples pictured in the report.")

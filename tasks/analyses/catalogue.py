@@ -8,6 +8,7 @@ from tasks.analyses.critical_bands import CriticalBands
 from tasks.analyses.cue_conflict import CueConflict
 from tasks.analyses.faithfulness import Faithfulness
 from tasks.analyses.hybrid import Hybrid
+from tasks.analyses.input_faithfulness import Benchmark
 from tasks.analyses.minimal import Minimal
 from tasks.analyses.minimal_masks import MinimalMasks
 from tasks.analyses.separation import Separation
@@ -26,6 +27,7 @@ ANALYSES: tuple[type[Analysis], ...] = (
     CueSuppression,
     Separation,
     Faithfulness,
+    Benchmark,
 )
 
 

@@ -41,13 +41,13 @@ class Median:
     """A metric that is a median over samples, of a column of a table.
 
     Attributes:
-        by: Column whose values become the label of the same name.
+        by: Columns whose values become the labels of the same names.
     """
 
     metric: str
     table: str
     column: str
-    by: str
+    by: tuple[str, ...]
 
 
 @dataclass(frozen=True)

@@ -40,7 +40,7 @@ class Faithfulness(Analysis):
     tables = ("faithfulness", "curves")
     units: ClassVar = UNITS
     proportions = PROPORTIONS
-    medians = (Median(SPECTRA, "faithfulness", "spectra", "method"),)
+    medians = (Median(SPECTRA, "faithfulness", "spectra", ("method",)),)
     settings: FaithfulnessConfig
 
     def check(self, manifest: Manifest) -> None:

@@ -75,7 +75,7 @@ class _BatchRun:
     def run(self) -> Findings:
         by_count = removal(COUNT, self.parts, self.batch)
         energy = energy_importance(by_count.domain)
-        orders = self._orders(self.batch.explanation) | self._model_free(energy)
+        orders = map_orders(self.config, self.batch.explanation) | self._model_free(energy)
         self._describe(orders)
         for name in removals(self.config):
             way = by_count if name == COUNT else removal(name, self.parts, self.batch)
@@ -85,18 +85,6 @@ class _BatchRun:
         self.findings.n_forward += len(self.batch) * self.effort.passes
         self._add_rows()
         return self.findings
-
-    def _orders(self, explanation: Explanation) -> Orders:
-        """By maps; one that is not finite ranks nothing, and is not counted."""
-        found: Orders = {}
-        for method in judged_methods(self.config):
-            name = self.config.attribution.profile_of_map(method)
-            found[name] = explanation.ranking(method)
-            if method == "integrated_gradients":
-                # With its sign: what speaks against the class comes last.
-                values = explanation.maps[method].flat.nan_to_num(0.0, 0.0, 0.0)
-                found[EVIDENCE] = values.sum(1)
-        return found
 
     def _model_free(self, energy: Tensor) -> Orders:
         size = self.parts.layout.size
@@ -146,7 +134,7 @@ class _BatchRun:
         )
         self.findings.n_forward += explanation.n_forward
         self.findings.n_backward += explanation.n_backward
-        for name, importance in self._orders(explanation).items():
+        for name, importance in map_orders(self.config, explanation).items():
             other = self._curves(way, ends, importance, classes)
             contrast = class_contrast(own[name], other)
             self.columns[name]["class_contrast"] = torch.where(way.known, contrast, torch.nan)
@@ -229,6 +217,18 @@ class _BatchRun:
                     "n_subsets": self.effort.n_subsets if subsets else None,
                 }
                 self.findings.add("faithfulness", place, row)
+
+
+def map_orders(config: AuditConfig, explanation: Explanation) -> Orders:
+    """The orders of the judged methods; where a map is not finite it ranks nothing."""
+    found: Orders = {}
+    for method in judged_methods(config):
+        found[config.attribution.profile_of_map(method)] = explanation.ranking(method)
+        if method == "integrated_gradients":
+            # With its sign: what speaks against the class comes last.
+            values = explanation.maps[method].flat.nan_to_num(0.0, 0.0, 0.0)
+            found[EVIDENCE] = values.sum(1)
+    return found
 
 
 def _with_methods(config: AuditConfig, methods: list[str]) -> AuditConfig:

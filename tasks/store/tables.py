@@ -156,6 +156,19 @@ SCHEMAS: dict[str, pa.Schema] = {
             ("n_subsets", pa.int64()),
         ]
     ),
+    "benchmark": pa.schema(
+        [
+            *_ADDRESS,
+            ("method", pa.string()),
+            ("domain", pa.string()),
+            ("insertion", pa.float64()),
+            ("deletion", pa.float64()),
+            ("faith", pa.float64()),
+            ("mu_fidelity", pa.float64()),
+            ("spectra", pa.float64()),
+            ("input_fidelity", pa.bool_()),
+        ]
+    ),
     "curves": pa.schema(
         [
             *_ADDRESS,
