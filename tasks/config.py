@@ -76,10 +76,17 @@ class DatasetConfig(Frozen):
     where: dict[str, str | int | float | bool | tuple[str | int | float | bool, ...]] = Field(
         default_factory=dict, description="Keep rows whose column has this value, or one of these."
     )
+    half: Literal["selection", "report"] | None = Field(
+        None,
+        description="Keep one of two halves of every class, split by sample_seed: what is chosen "
+        "on one is reported on the other.",
+    )
     sample: PositiveInt | None = Field(
         None, description="Keep this many samples, chosen by seed whatever their order."
     )
-    sample_seed: NonNegativeInt = Field(0, description="Seed of the choice made by sample.")
+    sample_seed: NonNegativeInt = Field(
+        0, description="Seed of the choices made by half and sample."
+    )
     limit: PositiveInt | None = Field(None, description="Keep only the first samples.")
     preprocessed: bool = Field(
         False, description="Samples already have the model's input size: nothing is resized."
@@ -486,8 +493,9 @@ class AuditConfig(Frozen):
         # class names are for people.
         for key in ("manifest", "class_names", "max_bad_fraction"):
             del identity["dataset"][key]
-        if not self.dataset.extra_columns:
-            del identity["dataset"]["extra_columns"]
+        for key in ("extra_columns", "half"):
+            if not identity["dataset"][key]:
+                del identity["dataset"][key]
         # An analysis that is off changes nothing, nor does one that a later version brings.
         analyses = identity["analyses"]
         for section in [name for name, keys in analyses.items() if _is_off(keys)]:
