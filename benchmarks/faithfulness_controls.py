@@ -1,9 +1,8 @@
 """Do measures of faithfulness tell orders that know the model from orders that do not?
 
 Run: python benchmarks/faithfulness_controls.py [--figure PATH] [--samples N]
-     python benchmarks/faithfulness_controls.py --images N     (needs WAM_DATA_ROOT, demo extra)
 
-Without --images, three models are judged of which every weight is known. Signals are made of Haar
+Three models are judged of which every weight is known. Signals are made of Haar
 coefficients with the energy of photographs: few strong ones, coarse levels strongest.
 
 * weak evidence: the classes differ in the weakest level; all other levels hold stronger structure
@@ -17,15 +16,12 @@ The true order is that of the contributions. It and magnitudes of the model's ma
 the coefficients' magnitude, chance, and the map of a model with random weights do not. A measure
 separates them if the worst of the first (where evidence is everywhere, the true order) lies above
 the best of the second.
-
-With --images, EfficientNet-Lite0 is judged on photographs (haar, 3 levels, zero baseline): over the
-count with all coefficients ranked, and over the energy with the approximation kept.
 """
 
 from __future__ import annotations
 
 import argparse
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -35,8 +31,6 @@ import torch
 from matplotlib.figure import Figure
 from torch import Tensor
 
-from tasks.config_files import load_config
-from tasks.session import new_session
 from wam_core import (
     ClassScore,
     CoefficientLayout,
@@ -46,7 +40,6 @@ from wam_core import (
     gradient,
     integrated_gradients,
     reconstruct,
-    smoothgrad,
 )
 from wam_core.faithfulness.contrast import class_contrast, runner_up
 from wam_core.faithfulness.curves import Axis, Curves, insertion_deletion
@@ -292,73 +285,12 @@ def draw(found: Mapping[str, Values], path: Path) -> None:
     figure.savefig(path, dpi=100, metadata={"Software": None})
 
 
-def judge_images(n_samples: int) -> Iterator[tuple[str, dict[str, np.ndarray]]]:
-    """Faith of EfficientNet-Lite0's maps by order: published, then over the energy."""
-    overrides = ["basis.levels=3", f"dataset.sample={n_samples}"]
-    session = new_session(load_config(Path("configs/imagenet_sample.yaml"), overrides))
-    settings: tuple[tuple[str, Axis, bool, int], ...] = (
-        ("over the count, all ranked", "count", False, 64),
-        ("over the energy, approximation kept", "energy", True, 48),
-    )
-    found: dict[str, dict[str, list[float]]] = {title: {} for title, *_ in settings}
-    for row in range(n_samples):
-        signal = torch.from_numpy(session.reader.read(row).signal)[None]
-        record = session.manifest.table.iloc[row]
-        target, ids = torch.tensor([int(record["label"])]), [str(record["sample_id"])]
-        orders = _image_orders(session.model.module, signal, target, ids, session.layout.basis)
-        reader = OutputReader(session.model.module, max_batch=16)
-        for title, axis, details_only, n_steps in settings:
-            domain = CoefficientDomain.of(
-                signal, session.layout.basis, torch.zeros_like(signal), details_only=details_only
-            )
-            ends = read_ends(reader, domain)
-            ends.check()
-            for name, order in orders(domain).items():
-                curves = insertion_deletion(
-                    reader, domain, ends, order, target[:, None],
-                    sample_ids=ids, seed=0, n_steps=n_steps, axis=axis,
-                )  # fmt: skip
-                found[title].setdefault(name, []).append(float(curves.faith))
-        print(f"{row + 1} of {n_samples}", end="\r", flush=True)
-    for title, by_order in found.items():
-        yield title, {name: np.array(values) for name, values in by_order.items()}
-
-
-def _image_orders(
-    model: torch.nn.Module, signal: Tensor, target: Tensor, ids: list[str], basis: WaveletBasis
-) -> Callable[[CoefficientDomain], dict[str, Tensor]]:
-    score = ClassScore(model, target)
-    path = integrated_gradients(
-        score, signal, basis, baseline=torch.zeros_like(signal), n_steps=25, max_batch=8
-    ).attribution.flat
-    smooth = smoothgrad(
-        score, signal, basis, sample_ids=ids, seed=0, n_samples=25, noise_fraction=0.25,
-        max_batch=8,
-    )  # fmt: skip
-    return lambda domain: {
-        "|z|": domain.energy,
-        "random": random_importance(domain.n_features, ids, 0),
-        "WAM_IG magnitude": path.abs().sum(1),
-        "WAM_IG signed": path.sum(1),
-        "WAM_SG absolute": smooth.absolute.flat.sum(1),
-    }
-
-
 def main() -> None:
     """Print tables, and draw the figure."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--figure", type=Path)
     parser.add_argument("--samples", type=int, default=48)
-    parser.add_argument("--images", type=int)
     options = parser.parse_args()
-    if options.images:
-        for title, values in judge_images(options.images):
-            print(f"\nFaith {title} (n = {options.images})")
-            for name, faith in values.items():
-                mean, gain = _mean_interval(faith), _mean_interval(faith - values["|z|"])
-                print(f"  {name:18} {mean[0]:+.3f} ±{mean[1]:.3f}   over |z| {gain[0]:+.3f} "
-                      f"±{gain[1]:.3f}")  # fmt: skip
-        return
     found = {
         planted.name: judge(planted) for planted in (build(options.samples) for build in PLANTED)
     }

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import pandas as pd
 
@@ -57,9 +57,9 @@ _SMOOTHED = "smoothgrad_signed"
 
 _WORDS = {
     "gradient": "the gradient",
-    "smoothgrad_signed": "WAM_SG",
-    "smoothgrad_absolute": "WAM_SG",
-    "smoothgrad_squared": "WAM_SG",
+    "smoothgrad_signed": "WAM_SG (signed mean)",
+    "smoothgrad_absolute": "WAM_SG (mean of absolute values)",
+    "smoothgrad_squared": "WAM_SG (mean of squares)",
     "integrated_gradients": "WAM_IG's magnitude",
     EVIDENCE: "WAM_IG's evidence for the class",
     "coalition_gradients": "WAM_CG",
@@ -68,17 +68,21 @@ _WORDS = {
 }
 
 
-_PROOF = (
+_PROOF: tuple[tuple[str, dict[str, str], str], ...] = (
     (
         "faithfulness/energy_faith",
+        {},
         "Faith (insertion less deletion) over the fraction of the coefficients' energy",
     ),
     (
-        "faithfulness/replacement_faith",
-        "Faith with other signals' coefficients in place of removed ones",
+        GAINS[MODEL_FREE[0]],
+        {"removal": "replacement"},
+        "Faith gained over the order by |z|, with other signals' coefficients in place of removed "
+        "ones",
     ),
     (
         "faithfulness/class_contrast",
+        {},
         "Faith of a class's own map over that of the runner-up's",
     ),
 )
@@ -138,17 +142,19 @@ def _gains(found: Measures) -> Measures:
 def faithfulness_sentences(metrics: Sequence[Metric]) -> list[str]:
     """The measures that energy alone cannot win, then the published one beside its control."""
     sentences = [
-        f"{words}: {listed}." for name, words in _PROOF if (listed := _listed(metrics, name))
+        f"{words}: {listed}."
+        for name, labels, words in _PROOF
+        if (listed := _listed(metrics, name, labels))
     ]
     published = _published(metrics)
     return [*sentences, published] if published else sentences
 
 
-def _listed(metrics: Sequence[Metric], name: str) -> str:
+def _listed(metrics: Sequence[Metric], name: str, labels: Mapping[str, str]) -> str:
     found = [
         (title, metric)
         for method, title in _WORDS.items()
-        if (metric := find_metric(metrics, name, {"method": method})) is not None
+        if (metric := find_metric(metrics, name, {**labels, "method": method})) is not None
     ]
     if not found:
         return ""

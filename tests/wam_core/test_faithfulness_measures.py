@@ -178,6 +178,41 @@ def test_importance_carried_to_points_stays_where_it_is(wavelet, space):
         assert float((back - target).abs().max()) <= 2**band.level
 
 
+def test_maps_of_both_kinds_are_judged_in_either_domain():
+    """A model that reads one corner of an image, with both signs."""
+    generator = torch.Generator().manual_seed(2)
+    weight = torch.zeros(1, 16, 16)
+    weight[:, :8, :8] = torch.randn(8, 8, generator=generator)
+    signal = torch.rand(3, 1, 16, 16, generator=generator)
+    signal[:, :, :8, :8] = 0.5 + 0.5 * weight[:, :8, :8].sign()
+
+    def net(rows):
+        return (rows * weight).flatten(1).sum(1) - 4
+
+    score = ClassScore(net, torch.ones(3, dtype=torch.long), head="binary")
+    zero = torch.zeros_like(signal)
+    waves = integrated_gradients(score, signal, HAAR, baseline=zero, n_steps=2).attribution
+    layout, products = waves.layout, (signal * weight).flatten(1)
+    by_coefficients, by_points = waves.flat[:, 0], products
+    orders = {
+        CoefficientDomain: (by_coefficients, to_coefficients(by_points.abs(), layout)),
+        InputDomain: (by_points, to_points(by_coefficients, layout).abs()),
+    }
+    domains = {
+        CoefficientDomain: CoefficientDomain.of(signal, HAAR, zero),
+        InputDomain: InputDomain.of(signal, zero),
+    }
+    for kind, domain in domains.items():
+        reader = OutputReader(net, head="binary")
+        ends = read_ends(reader, domain)
+        for importance in orders[kind]:
+            curves = insertion_deletion(
+                reader, domain, ends, importance, torch.ones(3, 1, dtype=torch.long),
+                sample_ids=IDS, seed=0, n_steps=16,
+            )  # fmt: skip
+            assert bool((curves.faith > 0.3).all())
+
+
 def test_sparseness_against_its_definitions():
     values = torch.randn(3, 200, generator=torch.Generator().manual_seed(0)).double() ** 3
     magnitude = values.abs().numpy()

@@ -2,11 +2,12 @@
 
 Ranking coefficients by their own magnitude needs no model, and yet scores as high on insertion and
 deletion against zero as any explanation: a photograph's energy lies in few coefficients, and
-without them there is nothing left to recognise. Five measures take that away:
+without them there is nothing left to recognise. Energy alone does not win by these:
 
-* Faith gain: Faith of a map minus Faith of |z|, sample by sample;
+* Faith gain: Faith of a map minus Faith of |z|, sample by sample; also where removed coefficients
+  are replaced by what other samples have there (`replacements`), which takes some of the reward
+  for energy away, but not all;
 * Faith over the fraction of energy instead of the count (`curves`);
-* removal by what other samples have there instead of zero (`replacements`);
 * class contrast, below: an order by energy is the same for every class;
 * randomised-model gap: Faith of a map minus Faith of the map of the same model with random weights,
   both scored on the model itself.

@@ -173,6 +173,23 @@ def test_numbers_do_not_depend_on_batches_shards_or_what_else_is_asked(
     assert set(fewer.index.get_level_values("method")) == ORDERS - {"smoothgrad_absolute"}
 
 
+def test_methods_with_an_order_of_their_own_are_judged_by_it(striped_config, compute_all, stored):
+    coalitions = {"enabled": True, "n_samples": 4}
+    config = striped_config(
+        attribution={"coalition_gradients": coalitions},
+        analyses=judged(
+            methods=["coalition_gradients"], measures=["replacement", "class_contrast"]
+        ),
+    )
+    session = AuditSession(config)
+    planned = plan_audit(session)
+    table = stored(compute_all(config)).table("faithfulness").set_index("method")
+    assert set(table.index) == {"coalition_gradients", "magnitude", "random"}
+    assert table.loc["coalition_gradients", "class_contrast"].notna().all()
+    receipts = AuditSession(config).completed().values()
+    assert sum(receipt.n_backward for receipt in receipts) == planned.n_backward
+
+
 @pytest.mark.parametrize(
     "settings",
     [
