@@ -99,7 +99,7 @@ def _posed(volume: Tensor, moves: Tensor, at: Parameters) -> Tensor:
 
 
 def _ghosting(volume: Tensor, at: Parameters, draws: Generators, _: Surroundings) -> Tensor:
-    """Every n-th plane of k-space is weaker along one axis: fainter copies along it.
+    """Every n-th plane of k-space is weaker along one axis: fainter copies along it, as magnitude.
 
     The planes of the lowest frequencies stay, as TorchIO keeps the centre.
     """
@@ -113,7 +113,7 @@ def _ghosting(volume: Tensor, at: Parameters, draws: Generators, _: Surroundings
         weak &= frequency > 0.02
         gain = torch.where(weak, 1 - at["strength"], 1.0).to(volume.dtype)
         parts.append(sample * gain.reshape([-1 if d == axis + 1 else 1 for d in range(4)]))
-    return torch.fft.ifftn(torch.stack(parts), dim=_SPACE).real.clamp(0, 1)
+    return torch.fft.ifftn(torch.stack(parts), dim=_SPACE).abs().clamp(0, 1)
 
 
 def _spike(volume: Tensor, at: Parameters, draws: Generators, _: Surroundings) -> Tensor:

@@ -14,8 +14,8 @@ from wam_core.corruptions import SEVERITIES, Surroundings, corruptions_for
 
 SOUNDS = corruptions_for(1, 1)
 RATE = 16000.0
-# The distance says nothing of how long a room answers.
-GROWING = sorted(name for name in SOUNDS if name != "reverberation")
+# How long a room answers, and how wide a mean is, the distance does not say.
+GROWING = sorted(set(SOUNDS) - {"reverberation", "smearing"})
 
 
 def tones(*frequencies, seconds=1.0, rate=RATE):
