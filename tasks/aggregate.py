@@ -84,6 +84,7 @@ def summarise(
         *_mean_metrics(config, sums, by_class),
         *_concluded_metrics(config, sums),
         *_completeness_metrics(config, folder, done),
+        *_median_metrics(config, folder, done),
     ]
     verdicts = judge_trust(config, metrics)
     metrics += [
@@ -265,6 +266,34 @@ def _completeness_metrics(
         for name, probability in quantiles
         if np.isfinite(values).any()
     ]
+
+
+def _median_metrics(
+    config: AuditConfig, folder: AuditFolder, done: list[Shard]
+) -> list[dict[str, Any]]:
+    """Medians that analyses ask for, over the samples that are ok."""
+    medians = [median for analysis in enabled_analyses(config) for median in analysis.medians]
+    if not medians or not done:
+        return []
+    statuses = _lazy_table(folder, "samples", done)[["sample_index", "status"]]
+    statuses = statuses.compute(scheduler="threads")
+    ok = statuses.loc[statuses["status"] == "ok", "sample_index"]
+    confidence = config.analyses.intervals.confidence
+    found = []
+    for median in medians:
+        table = _lazy_table(folder, median.table, done)
+        columns = ["sample_index", *median.by, median.column]
+        rows = table[columns].compute(scheduler="threads")
+        rows = rows[rows["sample_index"].isin(ok)]
+        for values, part in rows.groupby(list(median.by), sort=True):
+            labels: dict[str, str | int] = {
+                name: str(value) for name, value in zip(median.by, values, strict=True)
+            }
+            numbers = part[median.column].astype("float64").to_numpy(na_value=np.nan)
+            if np.isfinite(numbers).any():
+                interval = quantile_interval(numbers, 0.5, confidence)
+                found.append(metric(median.metric, labels, interval))
+    return found
 
 
 def _per_class(config: AuditConfig, sums: ShardSums, by_class: Means) -> pd.DataFrame:

@@ -222,6 +222,106 @@ class MinimalMasksConfig(Frozen):
     examples: NonNegativeInt = Field(2, description="Samples whose masked signals are shown.")
 
 
+FaithfulnessMeasure = Literal["count", "energy", "replacement", "class_contrast", "mu_fidelity"]
+
+
+class FaithfulnessConfig(Frozen):
+    """Whether maps rank what the model uses, held against orders that know no model."""
+
+    enabled: bool = Field(
+        False, description="Insert and delete coefficients; hundreds of passes per sample."
+    )
+    samples: PositiveInt | None = Field(
+        40, description="Samples taken, the same share of every class; null: all."
+    )
+    methods: tuple[AttributionMethod, ...] | None = Field(
+        None,
+        description="Attributions that are judged, beside magnitude and chance; null: every one "
+        "that is switched on.",
+    )
+    measures: tuple[FaithfulnessMeasure, ...] = Field(
+        ("count", "energy", "replacement", "class_contrast", "mu_fidelity"),
+        min_length=1,
+        description="count: curves over the fraction of coefficients, removed ones from the "
+        "baseline (as published). energy: over the fraction of energy. replacement: removed ones "
+        "from other signals. class_contrast: the class's map against the runner-up's, by the "
+        "same. mu_fidelity: random subsets removed.",
+    )
+    n_steps: PositiveInt = Field(
+        64, ge=2, multiple_of=2, description="Steps of every curve; even, so that there is a half."
+    )
+    n_subsets: PositiveInt = Field(128, ge=8, description="Random subsets of mu_fidelity.")
+    baseline: Literal["zero", "sample_mean"] = Field(
+        "zero",
+        description="What removed coefficients are replaced by, and what energy is counted from: "
+        "zero, as published, or the mean of every channel of the sample.",
+    )
+    approximation: Literal["kept", "ranked"] = Field(
+        "kept",
+        description="Of energy, replacement and class_contrast: whether the approximation is "
+        "always present, or ranked and removed too.",
+    )
+    replacement: Literal["other_samples", "resampled"] = Field(
+        "other_samples",
+        description="Of the measure replacement: the coefficients of a sample of another class, or "
+        "the sample's own in a random order within each band.",
+    )
+    budget: PositiveInt | None = Field(
+        None,
+        description="Most forward passes per sample, beside those that explain the runner-up: "
+        "steps and subsets are cut alike for all methods and measures; null: no cap.",
+    )
+
+    @model_validator(mode="after")
+    def _has_curves(self) -> FaithfulnessConfig:
+        if "class_contrast" in self.measures and "replacement" not in self.measures:
+            raise ValueError(
+                "the measure class_contrast compares curves of the measure replacement; add that "
+                "to faithfulness.measures, or leave class_contrast out"
+            )
+        return self
+
+
+class BenchmarkConfig(Frozen):
+    """Methods over the input beside those over coefficients; reads what faithfulness finds."""
+
+    enabled: bool = Field(
+        False, description="Explain by every method and remove what it calls important."
+    )
+    samples: PositiveInt | None = Field(
+        40, description="Samples taken, the same share of every class; those of faithfulness."
+    )
+    methods: tuple[str, ...] = Field(
+        (
+            "captum_integrated_gradients",
+            "captum_smoothgrad",
+            "captum_gradcam",
+            "captum_saliency",
+        ),
+        description="Methods over the input by name; module:function for your own.",
+    )
+    n_steps: PositiveInt = Field(64, ge=2, multiple_of=2, description="Steps of every curve.")
+    n_subsets: PositiveInt = Field(128, ge=8, description="Random subsets of mu-Fidelity.")
+    common: bool = Field(
+        True,
+        description="Also rank coefficients by the methods over the input, and points by the "
+        "methods over coefficients.",
+    )
+    front_end: str | None = Field(
+        None,
+        description="Name of the part of the model that makes a spectrogram: methods over the "
+        "input then explain its cells, as published for sounds.",
+    )
+    gradcam_layer: str | None = Field(
+        None, description="Layer of GradCAM; null: the last convolution."
+    )
+    noise_fraction: Fraction | None = Field(
+        None,
+        description="SmoothGrad's noise over each sample's range; null: as published, 0.25, and "
+        "0.001 for sounds.",
+    )
+
+
 class CueConflictConfig(Frozen):
     """Images whose shape and texture tell of different categories (Geirhos et al. 2019)."""
 
@@ -340,6 +440,8 @@ class AnalysesConfig(Frozen):
     shortcuts: ShortcutsConfig = ShortcutsConfig()
     minimal: MinimalConfig = MinimalConfig()
     minimal_masks: MinimalMasksConfig = MinimalMasksConfig()
+    faithfulness: FaithfulnessConfig = FaithfulnessConfig()
+    benchmark: BenchmarkConfig = BenchmarkConfig()
     cue_conflict: CueConflictConfig = CueConflictConfig()
     hybrid: HybridConfig = HybridConfig()
     sanity: SanityConfig = SanityConfig()

@@ -307,13 +307,17 @@ class AttributionConfig(Frozen):
     @property
     def n_backward(self) -> int:
         """Passes forward and backward that explain one sample, at most."""
+        return sum(self.passes_of(method) for method in self.methods)
+
+    def passes_of(self, method: str) -> int:
+        """Passes forward and backward of one method, as arrays name it, at most."""
         passes = {
             "gradient": 1,
             "smoothgrad": self.smoothgrad.n_samples,
             "integrated_gradients": self.integrated_gradients.n_steps,
             "coalition_gradients": self.coalition_gradients.n_samples,
         }
-        return sum(passes[method] for method in self.methods)
+        return passes[method]
 
     @property
     def stops_early(self) -> bool:

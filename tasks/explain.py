@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TypeVar
 
 import torch
@@ -78,6 +78,8 @@ class Explanation:
         maps: By method as arrays name it, shape (batch, channel, coefficient), on the CPU.
         n_forward: Rows passed forward only.
         n_backward: Rows passed forward and backward.
+        draw_groups: Signed means of disjoint groups of draws, shape (group, batch, channel,
+            coefficient), on the CPU; where the faithfulness of maps is measured, else None.
         rankings: Importance of coefficients by methods that do not rank by the size of their map.
     """
 
@@ -85,7 +87,16 @@ class Explanation:
     maps: dict[str, WaveletCoefficients]
     n_forward: int
     n_backward: int
+    draw_groups: WaveletCoefficients | None = None
     rankings: dict[str, Tensor] = field(default_factory=dict)
+
+    def take(self, index: Tensor) -> Explanation:
+        """The maps and rankings of some of the samples."""
+        maps = {name: values.replace(values.flat[index]) for name, values in self.maps.items()}
+        rankings = {name: rank[index] for name, rank in self.rankings.items()}
+        groups = self.draw_groups
+        taken = None if groups is None else groups.replace(groups.flat[:, index])
+        return replace(self, maps=maps, draw_groups=taken, rankings=rankings)
 
     def ranking(self, method: str) -> Tensor:
         """How important each coefficient is by a method, shape (batch, coefficient).
@@ -132,6 +143,7 @@ def explain(
     border = config.analyses.reliance.border
     profiles: dict[str, MethodProfile] = {}
     maps: dict[str, WaveletCoefficients] = {}
+    groups: WaveletCoefficients | None = None
     n_forward = n_backward = 0
     if settings.gradient.enabled:
         maps["gradient"] = attribution.gradient(score, signal, layout.basis, max_batch=max_batch)
@@ -143,6 +155,8 @@ def explain(
         maps["smoothgrad"] = getattr(smoothed, settings.smoothgrad.aggregate)
         profiles |= _smoothgrad_profiles(smoothed, coefficients)
         n_backward += int(smoothed.n_draws.sum())
+        if config.analyses.faithfulness.enabled:
+            groups = smoothed.group_means.replace(smoothed.group_means.flat.cpu())
     if settings.integrated_gradients.enabled:
         path = settings.integrated_gradients
         integrated = attribution.integrated_gradients(
@@ -170,7 +184,7 @@ def explain(
         rankings["coalition_gradients"] = rank_coalitions(config, found).cpu()
         n_backward += len(signal) * found.n_passes
     on_cpu = {method: values.replace(values.flat.cpu()) for method, values in maps.items()}
-    return Explanation(profiles, on_cpu, n_forward, n_backward, rankings)
+    return Explanation(profiles, on_cpu, n_forward, n_backward, groups, rankings)
 
 
 def coalitions_of(

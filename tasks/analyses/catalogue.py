@@ -6,7 +6,9 @@ from tasks.analyses.band_removal import BandRemoval
 from tasks.analyses.contract import Analysis
 from tasks.analyses.critical_bands import CriticalBands
 from tasks.analyses.cue_conflict import CueConflict
+from tasks.analyses.faithfulness import Faithfulness
 from tasks.analyses.hybrid import Hybrid
+from tasks.analyses.input_faithfulness import Benchmark
 from tasks.analyses.minimal import Minimal
 from tasks.analyses.minimal_masks import MinimalMasks
 from tasks.analyses.sanity import Sanity
@@ -25,6 +27,8 @@ ANALYSES: tuple[type[Analysis], ...] = (
     Hybrid,
     CueSuppression,
     Separation,
+    Faithfulness,
+    Benchmark,
     Sanity,
 )
 

@@ -12,6 +12,7 @@ from tasks.reporting.band_removal import band_removal_section
 from tasks.reporting.critical_bands import critical_bands_section
 from tasks.reporting.cue_conflict import conflict_figures
 from tasks.reporting.environment import environment
+from tasks.reporting.faithfulness import faithfulness_section
 from tasks.reporting.hybrid import example_pictures, hybrid_rows
 from tasks.reporting.metric_table import MetricTable
 from tasks.reporting.minimal import MASK_COLUMNS, minimal_section
@@ -130,6 +131,15 @@ def _hybrids(context: SectionContext) -> AnalysisSection | None:
     return _rendered(context, "hybrids", "Hybrids", "hybrid.html.j2", rows=rows, examples=examples)
 
 
+def _faithfulness(context: SectionContext) -> AnalysisSection | None:
+    section = faithfulness_section(context.table, context.examples.get("faithfulness", ()))
+    if section is None:
+        return None
+    return _rendered(
+        context, "faithfulness", "Faithfulness", "faithfulness.html.j2", section=section
+    )
+
+
 def _sanity(context: SectionContext) -> AnalysisSection | None:
     limits = (context.settings.get("sanity") or {}).get("limits") or {}
     section = sanity_section(context.table, context.trust, limits.get("similarity"))
@@ -147,5 +157,6 @@ _SECTIONS: tuple[Callable[[SectionContext], AnalysisSection | None], ...] = (
     _hybrids,
     _suppression,
     _mixtures,
+    _faithfulness,
     _sanity,
 )
