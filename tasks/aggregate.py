@@ -28,6 +28,7 @@ from tasks.store import AuditFolder, Receipt, Shard
 from tasks.store.receipts import total_statuses
 from tasks.store.tables import SCHEMAS, part_name
 from tasks.texture import AGREEMENT
+from tasks.trust import TRUSTWORTHY, judge_trust, trust_metrics, trust_sentences
 from tasks.variables import Variable
 from wam_core.intervals import Interval, quantile_interval, wilson_interval
 
@@ -48,6 +49,7 @@ _UNITS = {
     "attribution/share_standard_error": ("fraction", "lower"),
     "attribution/draws": ("draws", "none"),
     AGREEMENT: ("correlation", "higher"),
+    TRUSTWORTHY: ("fraction", "higher"),
 } | {name: unit for analysis in ANALYSES for name, unit in analysis.units.items()}
 
 _PROPORTIONS = frozenset(name for analysis in ANALYSES for name in analysis.proportions)
@@ -84,6 +86,10 @@ def summarise(
         *_completeness_metrics(config, folder, done),
         *_median_metrics(config, folder, done),
     ]
+    verdicts = judge_trust(config, metrics)
+    metrics += [
+        metric(TRUSTWORTHY, dict(labels), value) for labels, value in trust_metrics(verdicts)
+    ]
     audit = folder.read_json(AUDIT_FILE)
     counts = _counts(receipts)
     n_planned = shards[-1].stop if shards else 0
@@ -99,7 +105,12 @@ def summarise(
             "backward": sum(receipt.n_backward for receipt in receipts.values()),
         },
     }
-    record["headline"] = write_headline(config, record, _element(audit))
+    if verdicts:
+        record["trust"] = [verdict.record() for verdict in verdicts]
+    record["headline"] = [
+        *trust_sentences(verdicts),
+        *write_headline(config, record, _element(audit)),
+    ]
     return Summary(record, _per_class(config, sums, by_class))
 
 

@@ -353,6 +353,81 @@ class HybridConfig(Frozen):
     )
 
 
+class SanityLimits(Frozen):
+    """What explanations must keep to be trusted; they decide no stored number."""
+
+    similarity: Fraction = Field(
+        0.2,
+        description="Largest rank correlation of magnitudes with every layer randomised: below it, "
+        "less than a twentieth of the ranks' variance is shared.",
+    )
+    rise: Fraction = Field(
+        0.1,
+        description="Most that the similarity may rise again while more layers are randomised.",
+    )
+    energy_similarity: Fraction = Field(
+        0.9,
+        description="Largest rank correlation with the magnitudes of the coefficients: beyond it, "
+        "four fifths of the ranks' variance are known without a model.",
+    )
+    random_label_similarity: Fraction = Field(
+        0.5,
+        description="Largest rank correlation with the network trained on permuted labels: beyond "
+        "it, a quarter of the ranks' variance has nothing to do with what the labels say.",
+    )
+    seed_reliability: Fraction = Field(
+        0.5,
+        description="Least rank correlation of WAM_SG and WAM_CG with themselves from other draws: "
+        "below it, most of a map is chance of its draws, which any randomisation changes.",
+    )
+    share_error: Fraction = Field(
+        0.02,
+        description="Largest Monte-Carlo error of a level's share of one sample, on average over "
+        "samples: differences between levels are many times as large.",
+    )
+    faith_gain: float = Field(
+        0.0,
+        description="Least gain in Faith over an order by magnitude, over the fraction of energy, "
+        "where analyses.faithfulness measures it: without a gain no model was needed.",
+    )
+    completeness_gap: Fraction = Field(
+        0.1, description="Largest median completeness gap: a tenth of the score is unaccounted for."
+    )
+
+
+class SanityConfig(Frozen):
+    """Do explanations show what the model learned? Randomise it and explain again."""
+
+    enabled: bool = Field(
+        False, description="Explain with randomised models; stages times n_passes per method."
+    )
+    samples: PositiveInt | None = Field(
+        30, description="Samples taken, the same share of every class; null: all."
+    )
+    methods: tuple[AttributionMethod, ...] | None = Field(
+        None, description="Attributions that are checked; null: every one that is switched on."
+    )
+    n_passes: PositiveInt = Field(10, description="Draws and steps of one explanation.")
+    stages: int = Field(
+        5,
+        ge=2,
+        description="Stages in which all layers are randomised from the top: the output layer "
+        "alone, then equal parts of the others.",
+    )
+    networks: PositiveInt = Field(
+        8,
+        description="Randomised networks, of which every sample meets one, chosen by its id: an "
+        "explanation may stay by chance under one of them.",
+    )
+    independent: bool = Field(True, description="Randomise each stage's layers alone, too.")
+    random_label_checkpoint: str | None = Field(
+        None,
+        description="Weights of the same network trained on permuted labels (see permute_labels of "
+        "training recipes), whose explanations are compared.",
+    )
+    limits: SanityLimits = SanityLimits()
+
+
 class AnalysesConfig(Frozen):
     """What is computed beside and from the attributions."""
 
@@ -369,4 +444,5 @@ class AnalysesConfig(Frozen):
     benchmark: BenchmarkConfig = BenchmarkConfig()
     cue_conflict: CueConflictConfig = CueConflictConfig()
     hybrid: HybridConfig = HybridConfig()
+    sanity: SanityConfig = SanityConfig()
     gallery_size: NonNegativeInt = Field(12, description="Samples pictured in the report.")

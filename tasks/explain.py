@@ -138,11 +138,7 @@ def explain(
         n_valid: Length of each series before its padding, which is no part of what is explained.
     """
     settings = config.attribution
-    score: ScoreFn = ClassScore(
-        model.module, targets.to(signal.device), kind=settings.score, head=model.head
-    )
-    if n_valid is not None:
-        score = UnpaddedScore(score, support_of(n_valid.to(signal.device), signal.shape[-1]))
+    score = target_score(config, model, signal, targets, n_valid)
     coefficients = decompose(signal, layout.basis)
     border = config.analyses.reliance.border
     profiles: dict[str, MethodProfile] = {}
@@ -220,6 +216,31 @@ def rank_coalitions(config: AuditConfig, found: CoalitionGradient) -> Tensor:
     settings = config.attribution.coalition_gradients
     ranking = found.importance(settings.benefit_of_doubt, settings.approximation_first)
     return ranking.nan_to_num(0.0, 0.0, 0.0)
+
+
+def target_score(
+    config: AuditConfig,
+    model: LoadedModel,
+    signal: Tensor,
+    targets: Tensor,
+    n_valid: Tensor | None = None,
+) -> ScoreFn:
+    """The score that an audit explains, as a function of what precedes the padding.
+
+    Args:
+        signal: Shape (batch, channel, *space); only its device and length matter.
+        targets: Class explained, shape (batch,).
+        n_valid: Length of each series before its padding.
+    """
+    score: ScoreFn = ClassScore(
+        model.module,
+        targets.to(signal.device),
+        kind=config.attribution.score,
+        head=model.head,
+    )
+    if n_valid is None:
+        return score
+    return UnpaddedScore(score, support_of(n_valid.to(signal.device), signal.shape[-1]))
 
 
 def halve_on_out_of_memory(

@@ -15,7 +15,7 @@ import numpy as np
 
 from wam_core.intervals import FloatArray, Interval, ReplicateSums
 
-_WHOLE_NUMBERS = ("level", "other_level", "cut")
+_WHOLE_NUMBERS = ("level", "other_level", "cut", "stage")
 
 Labels = dict[str, str | int]
 

@@ -11,6 +11,7 @@ from tasks.analyses.hybrid import Hybrid
 from tasks.analyses.input_faithfulness import Benchmark
 from tasks.analyses.minimal import Minimal
 from tasks.analyses.minimal_masks import MinimalMasks
+from tasks.analyses.sanity import Sanity
 from tasks.analyses.separation import Separation
 from tasks.analyses.shortcuts import Shortcuts
 from tasks.analyses.suppression import CueSuppression
@@ -28,6 +29,7 @@ ANALYSES: tuple[type[Analysis], ...] = (
     Separation,
     Faithfulness,
     Benchmark,
+    Sanity,
 )
 
 

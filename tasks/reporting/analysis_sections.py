@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -16,6 +16,7 @@ from tasks.reporting.faithfulness import faithfulness_section
 from tasks.reporting.hybrid import example_pictures, hybrid_rows
 from tasks.reporting.metric_table import MetricTable
 from tasks.reporting.minimal import MASK_COLUMNS, minimal_section
+from tasks.reporting.sanity import sanity_section
 from tasks.reporting.separation import mixture_sections
 from tasks.reporting.shortcuts import shortcuts_section
 from tasks.reporting.suppression import suppression_table
@@ -30,6 +31,7 @@ class SectionContext:
         confidence: Of the intervals, such as "95 %".
         examples: What analyses kept of single samples, by section of the configuration.
         settings: The section `analyses` of the audit's configuration.
+        trust: The list `trust` of summary.json: how every method was judged.
     """
 
     table: MetricTable
@@ -37,6 +39,7 @@ class SectionContext:
     confidence: str
     examples: Mapping[str, Any]
     settings: Mapping[str, Any]
+    trust: Sequence[Mapping[str, Any]] = ()
 
 
 @dataclass(frozen=True)
@@ -137,6 +140,14 @@ def _faithfulness(context: SectionContext) -> AnalysisSection | None:
     )
 
 
+def _sanity(context: SectionContext) -> AnalysisSection | None:
+    limits = (context.settings.get("sanity") or {}).get("limits") or {}
+    section = sanity_section(context.table, context.trust, limits.get("similarity"))
+    if section is None:
+        return None
+    return _rendered(context, "sanity", "Sanity checks", "sanity.html.j2", section=section)
+
+
 _SECTIONS: tuple[Callable[[SectionContext], AnalysisSection | None], ...] = (
     _band_removal,
     _critical_bands,
@@ -147,4 +158,5 @@ _SECTIONS: tuple[Callable[[SectionContext], AnalysisSection | None], ...] = (
     _suppression,
     _mixtures,
     _faithfulness,
+    _sanity,
 )

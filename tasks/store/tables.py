@@ -201,6 +201,22 @@ SCHEMAS: dict[str, pa.Schema] = {
     "critical_bands": pa.schema(
         [*_ADDRESS, ("level", pa.string()), ("noise", pa.float64()), *_VERDICT]
     ),
+    "sanity": pa.schema(
+        [
+            *_ADDRESS,
+            ("method", pa.string()),
+            ("comparison", pa.string()),
+            ("stage", pa.int64()),
+            ("layers", pa.string()),
+            ("randomised_share", pa.float64()),
+            ("spearman", pa.float64()),
+            ("spearman_signed", pa.float64()),
+            ("spearman_within_bands", pa.float64()),
+            ("ssim", pa.float64()),
+            ("hog", pa.float64()),
+            ("profile_overlap", pa.float64()),
+        ]
+    ),
     "cue_conflict": pa.schema(
         [
             *_ADDRESS,
