@@ -124,6 +124,31 @@ class CriticalBandsConfig(Frozen):
         return self
 
 
+class FourierSensitivityConfig(Frozen):
+    """At which frequencies the model errs."""
+
+    enabled: bool = Field(
+        False, description="Add waves of one frequency, and noise of one octave, and classify."
+    )
+    samples: PositiveInt | None = Field(
+        50, description="Samples taken, the same share of every class; null: all."
+    )
+    frequencies_per_axis: PositiveInt | None = Field(
+        None,
+        ge=3,
+        description="Of the lattice; null: 32 in one dimension, 15 in two, 5 in three. Half of the "
+        "lattice is passed: opposite frequencies are the same wave.",
+    )
+    noise: PositiveFloat = Field(
+        0.04,
+        description="Root mean square of a wave over the sample's range; 0.04 is the published "
+        "norm of 15.7 for 224 x 224 pixels in three channels.",
+    )
+    ring_noises: tuple[PositiveFloat, ...] = Field(
+        (0.03, 0.1, 0.3), description="The same of noise in one octave of frequencies."
+    )
+
+
 class ShortcutsConfig(Frozen):
     """Classes that few levels alone decide; read from the coalitions of band_removal."""
 
@@ -445,6 +470,7 @@ class AnalysesConfig(Frozen):
     band_removal: BandRemovalConfig = BandRemovalConfig()
     suppression: SuppressionConfig = SuppressionConfig()
     critical_bands: CriticalBandsConfig = CriticalBandsConfig()
+    fourier_sensitivity: FourierSensitivityConfig = FourierSensitivityConfig()
     shortcuts: ShortcutsConfig = ShortcutsConfig()
     minimal: MinimalConfig = MinimalConfig()
     minimal_masks: MinimalMasksConfig = MinimalMasksConfig()

@@ -7,6 +7,7 @@ from tasks.analyses.contract import Analysis
 from tasks.analyses.critical_bands import CriticalBands
 from tasks.analyses.cue_conflict import CueConflict
 from tasks.analyses.faithfulness import Faithfulness
+from tasks.analyses.fourier_sensitivity import FourierSensitivity
 from tasks.analyses.hybrid import Hybrid
 from tasks.analyses.input_faithfulness import Benchmark
 from tasks.analyses.minimal import Minimal
@@ -20,6 +21,7 @@ from tasks.config import AuditConfig
 ANALYSES: tuple[type[Analysis], ...] = (
     BandRemoval,
     CriticalBands,
+    FourierSensitivity,
     Shortcuts,
     Minimal,
     MinimalMasks,

@@ -13,6 +13,7 @@ from tasks.reporting.critical_bands import critical_bands_section
 from tasks.reporting.cue_conflict import conflict_figures
 from tasks.reporting.environment import environment
 from tasks.reporting.faithfulness import faithfulness_section
+from tasks.reporting.fourier import fourier_section
 from tasks.reporting.hybrid import example_pictures, hybrid_rows
 from tasks.reporting.metric_table import MetricTable
 from tasks.reporting.minimal import MASK_COLUMNS, minimal_section
@@ -77,6 +78,14 @@ def _critical_bands(context: SectionContext) -> AnalysisSection | None:
     if section is None:
         return None
     return _rendered(context, "noise", "Noise in levels", "critical_bands.html.j2", section=section)
+
+
+def _fourier(context: SectionContext) -> AnalysisSection | None:
+    noise = (context.settings.get("fourier_sensitivity") or {}).get("noise")
+    section = fourier_section(context.table, context.bands, noise)
+    if section is None:
+        return None
+    return _rendered(context, "fourier", "Frequencies", "fourier.html.j2", section=section)
 
 
 def _shortcuts(context: SectionContext) -> AnalysisSection | None:
@@ -151,6 +160,7 @@ def _sanity(context: SectionContext) -> AnalysisSection | None:
 _SECTIONS: tuple[Callable[[SectionContext], AnalysisSection | None], ...] = (
     _band_removal,
     _critical_bands,
+    _fourier,
     _shortcuts,
     _minimal,
     _cue_conflicts,

@@ -218,6 +218,16 @@ SCHEMAS: dict[str, pa.Schema] = {
             ("profile_overlap", pa.float64()),
         ]
     ),
+    "fourier": pa.schema(
+        [
+            *_ADDRESS,
+            ("kind", pa.string()),
+            ("frequency", pa.string()),
+            ("octave", pa.int64()),
+            ("noise", pa.float64()),
+            *_VERDICT,
+        ]
+    ),
     "cue_conflict": pa.schema(
         [
             *_ADDRESS,
