@@ -43,7 +43,7 @@ lint: $(VENV)/.dev ## Everything that reads the code without running it
 	$(BIN)/codespell
 
 test: lint ## Set up, lint, and run the tests and doctests
-	$(BIN)/pytest
+	OMP_NUM_THREADS=1 $(BIN)/pytest -n auto --maxprocesses 4 --dist loadfile
 
 test-slow: $(VENV)/.dev ## The tests that take minutes
 	$(BIN)/pytest -m slow

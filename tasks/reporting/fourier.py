@@ -76,7 +76,8 @@ def fourier_section(
         bands: Frequencies of each level, in words.
         noise: Strength of the waves.
     """
-    octaves = sorted({int(metric.labels["octave"]) for metric in table.named(FLIP)})
+    everything = (*table.named(FLIP), *table.named(RING))
+    octaves = sorted({int(metric.labels["octave"]) for metric in everything})
     if not octaves:
         return None
     noises = sorted({metric.labels["noise"] for metric in table.named(RING)}, key=float)
