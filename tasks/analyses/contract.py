@@ -192,12 +192,14 @@ class Analysis(ABC):
         tables: Tables that it fills.
         units: Unit and better direction of each of its metrics.
         proportions: Metrics that are means of yes and no.
+        many: Metrics with so many labels that their means keep fewer bootstrap replicates.
     """
 
     section: ClassVar[str]
     tables: ClassVar[tuple[str, ...]]
     units: ClassVar[Mapping[str, tuple[str, str]]]
     proportions: ClassVar[frozenset[str]] = frozenset()
+    many: ClassVar[frozenset[str]] = frozenset()
 
     def __init__(self, config: AuditConfig) -> None:
         self.config = config
