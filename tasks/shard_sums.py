@@ -117,7 +117,9 @@ def sum_partition(
         {"samples": samples[samples["status"] == "ok"]}
         | {
             name: table[table["sample_index"].isin(ok)]
-            for name, table in ({"levels": levels} | dict(others or {})).items()
+            for name, table in (
+                {"levels": levels, "attributions": attributions} | dict(others or {})
+            ).items()
         },
     )
     votes = _fine_shares(values)

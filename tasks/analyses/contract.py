@@ -168,7 +168,7 @@ class ShardTables:
 
     Attributes:
         index: Manifest rows of all samples of the shard, whatever their status.
-        tables: By name; among them `samples`, `levels` and those of the analyses.
+        tables: By name; among them `samples`, `attributions`, `levels` and those of the analyses.
     """
 
     index: pd.Index
