@@ -53,22 +53,24 @@ def bin_numbers(predictor: FloatArray, width: float) -> IntArray:
 def area_under_curve(rate: FloatArray, count: FloatArray) -> FloatArray:
     """Probability that a sample with the event has the larger predictor; ties count half.
 
+    Pairs are formed within a stratum (such as one severity of a damage) and added up over strata.
+
     Args:
-        rate: Part of each bin that the event befalls, shape (row, bin), bins in increasing order;
-            where a bin has no sample it may be NaN.
-        count: Samples of each bin, shape (row, bin).
+        rate: Part of each bin that the event befalls, shape (row, stratum, bin), bins in increasing
+            order; where a bin has no sample it may be NaN.
+        count: Samples of each bin, shape (row, stratum, bin).
 
     Returns:
-        Shape (row,); NaN where the event befalls all or none.
+        Shape (row,); NaN where the event befalls all or none in every stratum.
 
     Example:
-        >>> area_under_curve(np.array([[0.0, 0.5, 1.0]]), np.array([[2.0, 2.0, 2.0]]))
+        >>> area_under_curve(np.array([[[0.0, 0.5, 1.0]]]), np.array([[[2.0, 2.0, 2.0]]]))
         array([0.94444444])
     """
     with_event, without = _split(rate, count)
-    below = np.cumsum(without, axis=1) - without
-    ordered = (with_event * (below + 0.5 * without)).sum(1)
-    pairs = with_event.sum(1) * without.sum(1)
+    below = np.cumsum(without, axis=-1) - without
+    ordered = (with_event * (below + 0.5 * without)).sum((-2, -1))
+    pairs = (with_event.sum(-1) * without.sum(-1)).sum(-1)
     with np.errstate(invalid="ignore", divide="ignore"):
         return np.asarray(np.where(pairs > 0, ordered / pairs, np.nan))
 
@@ -76,46 +78,53 @@ def area_under_curve(rate: FloatArray, count: FloatArray) -> FloatArray:
 def logistic_slope(place: FloatArray, rate: FloatArray, count: FloatArray) -> FloatArray:
     """Change of the event's log odds per standard deviation of the predictor.
 
-    The maximum of the likelihood of log odds = a + b (x - mean) / deviation, by Newton's method;
-    the likelihood is concave. Parts of an event count as such (quasi-binomial).
+    The maximum of the likelihood of log odds = a_s + b (x - mean) / deviation, with an intercept
+    for every stratum s and one slope, by Newton's method; the likelihood is concave. Parts of an
+    event count as such (quasi-binomial).
 
     Args:
         place: Predictor of each bin, shape (bin,), increasing.
         rate: See `area_under_curve`; so is `count`.
 
     Returns:
-        b, shape (row,); NaN where no finite maximum exists: one value of the predictor parts the
-        samples with the event from those without, or the predictor does not vary.
+        b, shape (row,); NaN where no finite maximum exists: in every stratum some value of the
+        predictor parts the samples with the event from those without, all the same way round, or
+        the predictor does not vary.
     """
     with_event, without = _split(rate, count)
-    n = count.sum(1, keepdims=True)
+    informative = (with_event.sum(-1) > 0) & (without.sum(-1) > 0)
+    n = count.sum((-2, -1))[:, None]
     with np.errstate(invalid="ignore", divide="ignore"):
-        mean = (count * place).sum(1, keepdims=True) / n
-        deviation = np.sqrt((count * (place - mean) ** 2).sum(1, keepdims=True) / n)
-        standard = (place - mean) / deviation
-    exists = _overlaps(with_event, without) & (deviation[:, 0] > 0)
+        mean = (count * place).sum((-2, -1))[:, None] / n
+        variance = (count * (place - mean[..., None]) ** 2).sum((-2, -1))[:, None] / n
+        standard = (place - mean) / np.sqrt(variance)
+    exists = _overlaps(with_event, without, informative) & (variance[:, 0] > 1e-18)
     slope = np.full(len(rate), np.nan)
     if exists.any():
-        slope[exists] = _newton(standard[exists], with_event[exists], count[exists])
+        kept = informative[exists][..., None]
+        slope[exists] = _newton(
+            standard[exists][:, None], with_event[exists] * kept, count[exists] * kept
+        )
     return slope
 
 
 def _newton(x: FloatArray, with_event: FloatArray, count: FloatArray) -> FloatArray:
-    part = with_event.sum(1) / count.sum(1)
+    """Shapes (row, 1, bin) and (row, stratum, bin); strata without a sample have no intercept."""
+    n = count.sum(-1)
+    part = np.where(n > 0, with_event.sum(-1) / np.where(n > 0, n, 1), 0.5)
     intercept, slope = np.log(part / (1 - part)), np.zeros(len(x))
     for _ in range(_STEPS):
-        expected = count / (1 + np.exp(-(intercept[:, None] + slope[:, None] * x)))
-        missing = with_event - expected
-        weight = expected * (1 - expected / np.where(count > 0, count, 1))
-        first, second = missing.sum(1), (missing * x).sum(1)
-        h11, h12, h22 = weight.sum(1), (weight * x).sum(1), (weight * x * x).sum(1)
-        determinant = np.maximum(h11 * h22 - h12**2, 1e-12 * h11 * h22 + 1e-300)
-        step_intercept = (h22 * first - h12 * second) / determinant
-        step_slope = (h11 * second - h12 * first) / determinant
-        length = np.maximum(np.abs(step_intercept), np.abs(step_slope))
-        shorter = np.minimum(1.0, _LONGEST_STEP / np.maximum(length, 1e-300))
-        intercept, slope = intercept + shorter * step_intercept, slope + shorter * step_slope
-        if float(length.max()) < _CONVERGED:
+        chance = 1 / (1 + np.exp(-(intercept[..., None] + slope[:, None, None] * x)))
+        missing, weight = with_event - count * chance, count * chance * (1 - chance)
+        first, own = missing.sum(-1), np.maximum(weight.sum(-1), 1e-12)
+        mixed = (weight * x).sum(-1)
+        curvature = (weight * x * x).sum((-2, -1)) - (mixed**2 / own).sum(-1)
+        gradient = (missing * x).sum((-2, -1)) - (mixed * first / own).sum(-1)
+        step = gradient / np.maximum(curvature, 1e-12)
+        step *= np.minimum(1.0, _LONGEST_STEP / np.maximum(np.abs(step), 1e-300))
+        change = np.clip((first - mixed * step[:, None]) / own, -_LONGEST_STEP, _LONGEST_STEP)
+        slope, intercept = slope + step, intercept + change
+        if max(float(np.abs(step).max()), float(np.abs(change).max())) < _CONVERGED:
             break
     return slope
 
@@ -126,17 +135,19 @@ def _split(rate: FloatArray, count: FloatArray) -> tuple[FloatArray, FloatArray]
     return with_event, count - with_event
 
 
-def _overlaps(with_event: FloatArray, without: FloatArray) -> NDArray[np.bool_]:
-    """Whether neither kind lies wholly on one side of the other, ties included."""
-    bins = np.arange(with_event.shape[1])
+def _overlaps(
+    with_event: FloatArray, without: FloatArray, informative: NDArray[np.bool_]
+) -> NDArray[np.bool_]:
+    """Whether the strata are not all parted the same way round, ties included; shape (row,)."""
+    bins = np.arange(with_event.shape[-1])
 
     def ends(samples: FloatArray) -> tuple[FloatArray, FloatArray]:
         present = samples > 1e-12
-        return (
-            np.where(present, bins, np.inf).min(1),
-            np.where(present, bins, -np.inf).max(1),
-        )
+        lowest = np.where(present, bins, np.inf).min(-1)
+        return lowest, np.where(present, bins, -np.inf).max(-1)
 
     lowest, highest = ends(with_event)
     lowest_other, highest_other = ends(without)
-    return np.asarray((lowest < highest_other) & (lowest_other < highest))
+    rising = (lowest >= highest_other) | ~informative
+    falling = (highest <= lowest_other) | ~informative
+    return np.asarray(~rising.all(-1) & ~falling.all(-1))

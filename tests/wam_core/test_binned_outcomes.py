@@ -22,13 +22,13 @@ samples = st.lists(
 
 
 def counted(rows):
-    """Rate and count of every bin from samples of (bin, part of its trials with the event)."""
+    """Rate and count of every bin from samples of (bin, part with the event); one stratum."""
     places = np.array([place for place, _ in rows])
     parts = np.array([part for _, part in rows])
     count = np.bincount(places, minlength=6).astype(float)
     events = np.bincount(places, parts, minlength=6)
     with np.errstate(invalid="ignore"):
-        return events[None] / count[None], count[None]
+        return (events / count)[None, None], count[None, None]
 
 
 @given(samples)
@@ -77,15 +77,61 @@ def _intercept(loss, slope):
     return optimize.minimize_scalar(lambda a: loss([a, slope]), bracket=(-5, 5)).x
 
 
-def test_replicates_are_fitted_row_by_row():
+@pytest.fixture
+def strata():
+    """Four rows of three strata, one of which has no event in the last row."""
     rng = np.random.default_rng(0)
-    rate, count = rng.uniform(0, 1, (4, 6)), rng.integers(0, 9, (4, 6)).astype(float)
-    count[:, :3] += 1
+    rate, count = rng.uniform(0, 1, (4, 3, 6)), rng.integers(0, 9, (4, 3, 6)).astype(float)
+    count[..., :3] += 1
+    rate[3, 1] = 0
+    return rate, count
+
+
+def test_rows_are_computed_each_on_its_own(strata):
+    rate, count = strata
     together = logistic_slope(np.arange(6.0), rate, count)
     alone = [logistic_slope(np.arange(6.0), rate[[row]], count[[row]])[0] for row in range(4)]
     np.testing.assert_allclose(together, alone, rtol=1e-6)
     areas = [area_under_curve(rate[[row]], count[[row]])[0] for row in range(4)]
     np.testing.assert_array_equal(area_under_curve(rate, count), areas)
+
+
+def test_a_slope_common_to_strata_is_that_of_an_optimiser(strata):
+    rate, count = strata
+    x = np.arange(6.0)
+    for row, slope in enumerate(logistic_slope(x, rate, count)):
+        mean = (count[row] * x).sum() / count[row].sum()
+        deviation = np.sqrt((count[row] * (x - mean) ** 2).sum() / count[row].sum())
+        used = [stratum for stratum in range(3) if rate[row, stratum].any()]
+
+        def loss(beta, row=row, used=used, standard=(x - mean) / deviation):
+            score = beta[1:, None] + beta[0] * standard
+            outcome = rate[row, used]
+            return float((count[row, used] * (np.logaddexp(0, score) - outcome * score)).sum())
+
+        best = optimize.minimize(loss, np.zeros(1 + len(used)), options={"gtol": 1e-8})
+        assert slope == pytest.approx(best.x[0], abs=1e-4)
+
+
+def test_areas_are_of_pairs_within_a_stratum(strata):
+    rate, count = strata
+    for row, area in enumerate(area_under_curve(rate, count)):
+        with_event = rate[row] * count[row]
+        without = count[row] - with_event
+        order = np.sign(np.subtract.outer(np.arange(6), np.arange(6))) / 2 + 0.5
+        ordered = sum(with_event[s] @ order @ without[s] for s in range(3))
+        pairs = sum(with_event[s].sum() * without[s].sum() for s in range(3))
+        assert area == pytest.approx(ordered / pairs)
+
+
+def test_what_parts_every_stratum_the_same_way_has_no_slope():
+    count = np.full((1, 2, 4), 3.0)
+    parted = np.array([[[0.0, 0.0, 1.0, 1.0], [0.0, 1.0, 1.0, 1.0]]])
+    x = np.arange(4.0)
+    assert np.isnan(logistic_slope(x, parted, count)[0])
+    assert area_under_curve(parted, count)[0] == 1.0
+    opposite = np.stack([parted[:, 0], 1 - parted[:, 1]], axis=1)
+    assert np.isfinite(logistic_slope(x, opposite, count)[0])
 
 
 def test_bins_of_log_odds_are_finite_and_hold_their_values():

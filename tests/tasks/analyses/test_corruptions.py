@@ -6,6 +6,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
+from scipy import optimize, stats
 
 from tasks.analyses import corruption_choice
 from tasks.errors import ConfigError
@@ -54,19 +55,20 @@ def known_corruptions(monkeypatch):
     monkeypatch.setattr(corruption_choice, "corruptions_for", lambda ndim, n_channels: KNOWN)
 
 
-def loud_and_quiet(n_samples, level="1", seed=3):
-    """Class 1: noise in one level of random loudness; class 0: none. Both on a random ground."""
+def loud_and_quiet(n_samples, level="1", mixed=False, seed=3):
+    """Class 1: noise in one level; class 0: none. Or all of random loudness, whatever the class."""
     rng = np.random.default_rng(seed)
     labels = np.arange(n_samples) % 2
+    loudness = rng.uniform(0.02, 0.11, n_samples) if mixed else 0.12 * labels
     pictures = np.full((n_samples, SIZE, SIZE), 0.5)
     layout = CoefficientLayout((SIZE, SIZE), WaveletBasis("haar", LEVELS))
-    for row in np.flatnonzero(labels):
+    for row in range(n_samples):
         flat = torch.zeros(layout.size)
         for band in layout.bands_of(level):
             part = flat[layout.slices[band]]
             flat[layout.slices[band]] = torch.tensor(rng.choice([-1.0, 1.0], len(part))).float()
         delta = reconstruct(WaveletCoefficients(flat[None], layout))[0].numpy()
-        pictures[row] += 0.12 * delta / np.sqrt((delta**2).mean())
+        pictures[row] += loudness[row] * delta / np.sqrt((delta**2).mean())
     pictures += rng.normal(0, 0.003, pictures.shape)
     return pictures, labels
 
@@ -75,8 +77,8 @@ def loud_and_quiet(n_samples, level="1", seed=3):
 def planted(planted_config):
     """An audit of a model that looks at one level alone."""
 
-    def config(level=1, n_samples=16, settings=None, **sections):
-        pictures, labels = loud_and_quiet(n_samples, str(level))
+    def config(level=1, n_samples=16, settings=None, mixed=False, **sections):
+        pictures, labels = loud_and_quiet(n_samples, str(level), mixed)
         analyses = {
             "corruptions": {"enabled": True, "samples": None} | (settings or {}),
             "intervals": {"n_resamples": 60},
@@ -97,7 +99,7 @@ def metric(metrics, name, **labels):
 
 
 def test_a_model_breaks_under_noise_in_its_own_level_and_its_profile_says_so(planted, summary_of):
-    record, metrics = summary_of(planted(level=1, settings={"corruptions": list(KNOWN)[:3]}))
+    _, metrics = summary_of(planted(level=1, settings={"corruptions": list(KNOWN)[:3]}))
     assert metric(metrics, "robustness/accuracy", corruption="clean")["estimate"] == 1.0
     drops = [
         1 - metric(metrics, "robustness/accuracy", corruption="fine_noise", severity=s)["estimate"]
@@ -194,8 +196,6 @@ def test_metrics_follow_from_the_tables(planted, summary_of, stored, compute_all
 def test_the_link_over_corruptions_follows_from_the_tables(
     planted, summary_of, stored, compute_all
 ):
-    from scipy import stats
-
     config = planted(n_samples=20)
     _, metrics = summary_of(config)
     tables = stored(compute_all(config))
@@ -203,7 +203,7 @@ def test_the_link_over_corruptions_follows_from_the_tables(
     share = tables.table("levels").groupby("level")["share"].mean()
     steps = rows[rows["severity"] > 0].groupby(["corruption", "severity"])
     lost = rows[rows["severity"] == 0]["correct"].mean() - steps["correct"].mean()
-    size = np.sqrt((steps["damage_rms"].apply(lambda rms: (rms**2).mean())))
+    size = np.sqrt(steps["damage_rms"].apply(lambda rms: (rms**2).mean()))
     power = levels[levels["severity"] > 0].pivot_table(
         index=["corruption", "severity"], columns="level", values="damage_power"
     )
@@ -220,6 +220,76 @@ def test_the_link_over_corruptions_follows_from_the_tables(
         assert point["estimate"] == pytest.approx(value, rel=1e-6)
         seen = metric(metrics, "link/observed_loss", **labels)
         assert seen["estimate"] == pytest.approx(lost[name, severity], abs=1e-9)
+
+
+@pytest.fixture
+def switched(planted_config):
+    """Quiet pictures, light and dark: what would make them loud differs."""
+
+    def config(n_samples=24, **settings):
+        rng = np.random.default_rng(1)
+        ground = np.where(np.arange(n_samples) % 2, 0.62, 0.38)
+        pictures = ground[:, None, None] + rng.normal(0, 0.003, (n_samples, SIZE, SIZE))
+        return planted_config(
+            pictures,
+            np.zeros(n_samples, dtype=int),
+            factory="switched",
+            basis={"levels": LEVELS},
+            attribution=GRADIENT_ONLY,
+            analyses={
+                "corruptions": {"enabled": True, "samples": None} | settings,
+                "intervals": {"n_resamples": 60},
+                "reliance": {"fine_levels": 1},
+            },
+            store={"shard_size": 8},
+        )
+
+    return config
+
+
+def test_samples_of_finer_reliance_flip_under_fine_noise(switched, summary_of):
+    _, metrics = summary_of(switched(corruptions=["fine_noise", "coarse_noise"]))
+    area = metric(metrics, "link/flip_auc", method="gradient", family="noise")
+    assert (area["estimate"], area["n"]) == (1.0, 24)
+    size = metric(metrics, "link/flip_auc", method="damage_size", family="noise")
+    assert abs(size["estimate"] - 0.5) < 0.2
+    gain = metric(
+        metrics, "link/flip_auc_over", method="gradient", family="noise", over="damage_size"
+    )
+    assert gain["estimate"] == pytest.approx(1 - size["estimate"])
+    assert gain["low"] > 0.2
+    # Coarse noise is seen by none: it flips nothing, and there is no area.
+    assert ("link/flip_auc", (("family", "haze"), ("method", "gradient"))) in metrics
+    absent = metric(metrics, "link/flip_auc", method="gradient", family="haze")
+    assert absent["estimate"] is None
+
+
+def test_areas_and_slopes_are_those_of_the_tables(planted, summary_of, stored, compute_all):
+    """The planted profile does not vary; doubt about the clean answer does."""
+    config = planted(n_samples=24, mixed=True, settings={"corruptions": ["fine_noise"]})
+    _, metrics = summary_of(config)
+    rows = stored(compute_all(config)).table("corruptions")
+    clean = rows[rows["severity"] == 0].set_index("sample_id")["confidence"]
+    damaged = rows[rows["severity"] > 0]
+    flips = 1 - damaged.pivot_table(index="severity", columns="sample_id", values="kept")
+    odds = (np.log1p(-clean) - np.log(clean)).clip(-16, 16)
+    place = np.floor(np.round(odds / 0.25, 9)).loc[flips.columns].to_numpy()
+    higher = (place[:, None] > place) + 0.5 * (place[:, None] == place)
+    outcomes = flips.to_numpy(dtype=float)
+    weight = sum(np.outer(outcome, 1 - outcome) for outcome in outcomes)
+    labels = {"method": "clean_doubt", "family": "noise"}
+    found = metric(metrics, "link/flip_auc", **labels)
+    assert found["estimate"] == pytest.approx((weight * higher).sum() / weight.sum())
+    standard = (place - place.mean()) / place.std()
+    mixed = outcomes[(outcomes.mean(1) > 0) & (outcomes.mean(1) < 1)]
+
+    def loss(beta):
+        score = beta[1:, None] + beta[0] * standard
+        return float((np.logaddexp(0, score) - mixed * score).sum())
+
+    best = optimize.minimize(loss, np.zeros(1 + len(mixed)))
+    slope = metric(metrics, "link/flip_log_odds", **labels)
+    assert slope["estimate"] == pytest.approx(best.x[0], abs=1e-3)
 
 
 KEYS = ["sample_id", "corruption", "severity"]
