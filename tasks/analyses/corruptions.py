@@ -82,7 +82,7 @@ class Corruptions(Analysis):
 
     def sentences(self, metrics: Sequence[Mapping[str, Any]], element: str) -> list[str]:
         """How much accuracy is left, where the model breaks, and whether reliance explains it."""
-        return corruption_sentences(self.config, metrics)
+        return corruption_sentences(metrics)
 
     @cached_property
     def choice(self) -> CorruptionChoice:

@@ -9,6 +9,7 @@ from typing import Any
 from markupsafe import Markup
 
 from tasks.reporting.band_removal import band_removal_section
+from tasks.reporting.corruptions import corruption_section
 from tasks.reporting.critical_bands import critical_bands_section
 from tasks.reporting.cue_conflict import conflict_figures
 from tasks.reporting.environment import environment
@@ -127,6 +128,13 @@ def _hybrids(context: SectionContext) -> AnalysisSection | None:
     return _rendered(context, "hybrids", "Hybrids", "hybrid.html.j2", rows=rows, examples=examples)
 
 
+def _corruptions(context: SectionContext) -> AnalysisSection | None:
+    section = corruption_section(context.table, context.bands, context.settings)
+    if section is None:
+        return None
+    return _rendered(context, "damage", "Damage", "corruptions.html.j2", section=section)
+
+
 _SECTIONS: tuple[Callable[[SectionContext], AnalysisSection | None], ...] = (
     _band_removal,
     _critical_bands,
@@ -136,4 +144,5 @@ _SECTIONS: tuple[Callable[[SectionContext], AnalysisSection | None], ...] = (
     _hybrids,
     _suppression,
     _mixtures,
+    _corruptions,
 )

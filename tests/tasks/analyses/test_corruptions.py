@@ -11,7 +11,9 @@ from scipy import optimize, stats
 from tasks.analyses import corruption_choice
 from tasks.errors import ConfigError
 from tasks.planning import plan_audit
+from tasks.publish import write_results
 from tasks.session import AuditSession
+from tasks.store import AuditFolder
 from wam_core.basis import CoefficientLayout, WaveletBasis
 from wam_core.corruptions import Corruption
 from wam_core.transform import WaveletCoefficients, reconstruct
@@ -290,6 +292,30 @@ def test_areas_and_slopes_are_those_of_the_tables(planted, summary_of, stored, c
     best = optimize.minimize(loss, np.zeros(1 + len(mixed)))
     slope = metric(metrics, "link/flip_log_odds", **labels)
     assert slope["estimate"] == pytest.approx(best.x[0], abs=1e-3)
+
+
+def test_headline_and_report_say_where_the_model_breaks_and_why(planted, compute_all):
+    config = planted(level=1)
+    folder = AuditFolder(str(compute_all(config)))
+    summary = write_results(folder).summary
+    lines = " ".join(summary["headline"])
+    assert "Under 4 kinds of damage, accuracy 1.00 [0.81, 1.00] falls to" in lines
+    assert "worst is extra noise (" in lines or "worst is fine noise (" in lines
+    assert "Over 20 corruptions and severities, the sensitivity predicted from" in lines
+    assert "the model breaks where it relies: reliance explains fragility beyond size" in lines
+    assert "expected calibration error" in lines
+    page = folder.read_bytes("report.html").decode()
+    section = page[
+        page.index('<h2 id="damage">') : page.index("</section>", page.index('"damage"'))
+    ]
+    assert "reliance explains fragility beyond size" in section
+    # Cells of accuracy and of footprints, and one mark per corruption and severity.
+    assert section.count('<rect class="cell series-1"') == 4 * 5
+    assert section.count('<rect class="cell series-0"') == 4 * (LEVELS + 1)
+    marks = section[section.index('aria-label="Accuracy lost over') :]
+    assert marks[: marks.index("</svg>")].count('class="point') == 4 * 5
+    assert "Control: size of the damage alone" in section
+    assert section.index("Fine noise") < section.rindex("Coarse noise")
 
 
 KEYS = ["sample_id", "corruption", "severity"]
