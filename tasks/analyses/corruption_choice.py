@@ -109,6 +109,11 @@ class CorruptionChoice:
                     f"analyses.corruptions.corruptions has {name}, which needs the sample rate; "
                     "state dataset.audio.sample_rate"
                 )
+            if "others" in self.existing[name].needs and manifest.table["label"].nunique() < 2:
+                raise ConfigError(
+                    f"analyses.corruptions.corruptions has {name}, which mixes a sample of another "
+                    "class in, but the dataset has fewer than two classes; leave it out"
+                )
         if self.settings.reference == "alexnet" and not self.is_imagenet(manifest):
             raise ConfigError(
                 "analyses.corruptions.reference is alexnet, whose errors are known for colour "
