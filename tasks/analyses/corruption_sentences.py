@@ -112,7 +112,7 @@ def _accuracy(metrics: Metrics) -> str:
             f"(n = {whole['n']})."
         )
     clean, kept = find_metric(metrics, ACCURACY, _CLEAN), find_metric(metrics, RETENTION)
-    before = f"accuracy {with_interval(clean, 2)} falls to" if clean else "accuracy is"
+    before = f"accuracy {with_interval(clean, 2)} becomes" if clean else "accuracy is"
     part = f", {with_interval(kept, 2)} of it" if kept else ""
     return (
         f"Under {kinds}, {before} {with_interval(whole, 2)} on average{part}{ends} "

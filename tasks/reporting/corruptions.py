@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
@@ -30,6 +31,7 @@ from tasks.reporting.metric_table import Metric, MetricTable
 from tasks.reporting.wording import level_title
 
 _CLEAN = {"corruption": CLEAN}
+_ABBREVIATED = re.compile(r"\b(jpeg|mp3)\b", re.IGNORECASE)
 
 
 @dataclass(frozen=True)
@@ -282,5 +284,8 @@ def spoken(name: str) -> str:
     Example:
         >>> spoken("gaussian_noise")
         'Gaussian noise'
+        >>> spoken("jpeg_compression")
+        'JPEG compression'
     """
-    return name.replace("_", " ").capitalize()
+    words = name.replace("_", " ").capitalize()
+    return _ABBREVIATED.sub(lambda match: match.group().upper(), words)

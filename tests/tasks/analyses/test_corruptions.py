@@ -299,7 +299,7 @@ def test_headline_and_report_say_where_the_model_breaks_and_why(planted, compute
     folder = AuditFolder(str(compute_all(config)))
     summary = write_results(folder).summary
     lines = " ".join(summary["headline"])
-    assert "Under 4 kinds of damage, accuracy 1.00 [0.81, 1.00] falls to" in lines
+    assert "Under 4 kinds of damage, accuracy 1.00 [0.81, 1.00] becomes" in lines
     assert "worst is extra noise (" in lines or "worst is fine noise (" in lines
     assert "Over 20 corruptions and severities, the sensitivity predicted from" in lines
     assert "the model breaks where it relies: reliance explains fragility beyond size" in lines
