@@ -318,6 +318,21 @@ def test_headline_and_report_say_where_the_model_breaks_and_why(planted, compute
     assert section.index("Fine noise") < section.rindex("Coarse noise")
 
 
+def test_without_labels_flips_take_the_place_of_losses(planted, summary_of):
+    config = planted(attribution=GRADIENT_ONLY | {"target": "predicted"})
+    with np.load(config.dataset.root) as content:
+        np.savez(config.dataset.root, **(dict(content) | {"label": np.full(16, np.nan)}))
+    record, metrics = summary_of(config)
+    assert not [name for name, _ in metrics if name in ("robustness/accuracy", "robustness/nll")]
+    assert metric(metrics, "robustness/flip_rate", corruption="fine_noise", severity=5)[
+        "estimate"
+    ] == pytest.approx(0.5)
+    assert metric(metrics, "link/spearman", method="gradient")["estimate"] > 0.6
+    lost = metric(metrics, "link/observed_loss", corruption="fine_noise", severity=5)
+    assert lost["estimate"] == pytest.approx(0.5)
+    assert any("of the answers change; worst is" in line for line in record["headline"])
+
+
 KEYS = ["sample_id", "corruption", "severity"]
 
 
