@@ -296,4 +296,4 @@ def primary_method(config: AuditConfig) -> str:
     attribution = config.attribution
     if attribution.smoothgrad.enabled:
         return "smoothgrad_absolute"
-    return "gradient" if attribution.gradient.enabled else "integrated_gradients"
+    return attribution.methods[0]

@@ -9,6 +9,8 @@ from pydantic import Field, NonNegativeInt, PositiveFloat, PositiveInt, model_va
 
 from tasks.schema import Fraction, Frozen
 
+AttributionMethod = Literal["gradient", "smoothgrad", "integrated_gradients", "coalition_gradients"]
+
 
 class RelianceConfig(Frozen):
     """Statistics of importance over bands."""
@@ -182,7 +184,7 @@ class MinimalConfig(Frozen):
     samples: PositiveInt | None = Field(
         100, description="Samples taken, the same share of every class; null: all."
     )
-    methods: tuple[Literal["gradient", "smoothgrad", "integrated_gradients"], ...] | None = Field(
+    methods: tuple[AttributionMethod, ...] | None = Field(
         None,
         description="Attributions that rank the coefficients, beside magnitude and chance; null: "
         "every one that is switched on.",

@@ -76,10 +76,17 @@ class DatasetConfig(Frozen):
     where: dict[str, str | int | float | bool | tuple[str | int | float | bool, ...]] = Field(
         default_factory=dict, description="Keep rows whose column has this value, or one of these."
     )
+    half: Literal["selection", "report"] | None = Field(
+        None,
+        description="Keep one of two halves of every class, split by sample_seed: what is chosen "
+        "on one is reported on the other.",
+    )
     sample: PositiveInt | None = Field(
         None, description="Keep this many samples, chosen by seed whatever their order."
     )
-    sample_seed: NonNegativeInt = Field(0, description="Seed of the choice made by sample.")
+    sample_seed: NonNegativeInt = Field(
+        0, description="Seed of the choices made by half and sample."
+    )
     limit: PositiveInt | None = Field(None, description="Keep only the first samples.")
     preprocessed: bool = Field(
         False, description="Samples already have the model's input size: nothing is resized."
@@ -223,6 +230,32 @@ class IntegratedGradientsConfig(Frozen):
     )
 
 
+class CoalitionGradientsConfig(Frozen):
+    """WAM_CG: coefficients times gradients averaged over random coalitions of coefficients."""
+
+    enabled: bool = False
+    n_samples: PositiveInt = Field(24, multiple_of=2, description="Coalitions, in pairs.")
+    lowest_presence: float = Field(
+        0.5,
+        ge=0,
+        lt=1,
+        description="A coefficient is present with probabilities from this to 1; 0 estimates "
+        "Shapley values.",
+    )
+    baseline: Literal["zero", "mean", "blur"] = Field(
+        "zero", description="What absent coefficients are those of; as in integrated_gradients."
+    )
+    benefit_of_doubt: float = Field(
+        0.5,
+        ge=0,
+        description="How far a coefficient with gradients of both signs is ranked above one that "
+        "speaks against the class; 0 ranks by the signed attribution.",
+    )
+    approximation_first: bool = Field(
+        False, description="Rank the approximation above all details."
+    )
+
+
 class GradientConfig(Frozen):
     """The plain coefficient gradient at the input (equation 5)."""
 
@@ -245,14 +278,13 @@ class AttributionConfig(Frozen):
     gradient: GradientConfig = GradientConfig()
     smoothgrad: SmoothGradConfig = SmoothGradConfig()
     integrated_gradients: IntegratedGradientsConfig = IntegratedGradientsConfig()
+    coalition_gradients: CoalitionGradientsConfig = CoalitionGradientsConfig()
 
     @model_validator(mode="after")
     def _complete(self) -> AttributionConfig:
         if (self.target == "class") != (self.target_class is not None):
             raise ValueError("target: class and target_class belong together; give both or none")
-        if not (
-            self.gradient.enabled or self.smoothgrad.enabled or self.integrated_gradients.enabled
-        ):
+        if not self.methods:
             raise ValueError("every attribution method is switched off; enable at least one")
         return self
 
@@ -263,6 +295,7 @@ class AttributionConfig(Frozen):
             "gradient": self.gradient.enabled,
             "smoothgrad": self.smoothgrad.enabled,
             "integrated_gradients": self.integrated_gradients.enabled,
+            "coalition_gradients": self.coalition_gradients.enabled,
         }
         return [method for method, is_enabled in enabled.items() if is_enabled]
 
@@ -278,6 +311,7 @@ class AttributionConfig(Frozen):
             "gradient": 1,
             "smoothgrad": self.smoothgrad.n_samples,
             "integrated_gradients": self.integrated_gradients.n_steps,
+            "coalition_gradients": self.coalition_gradients.n_samples,
         }
         return sum(passes[method] for method in self.methods)
 
@@ -434,12 +468,17 @@ class AuditConfig(Frozen):
         )
 
     def with_passes(self, n_passes: int) -> AuditConfig:
-        """The same audit with exactly this number of draws and steps."""
+        """The same audit with exactly this number of draws and steps; coalitions come in pairs."""
         attribution = self.attribution
         draws = {"n_samples": n_passes, "tolerance": None}
         smoothgrad = attribution.smoothgrad.model_copy(update=draws)
         path = attribution.integrated_gradients.model_copy(update={"n_steps": n_passes})
-        changed = {"smoothgrad": smoothgrad, "integrated_gradients": path}
+        pairs = {"n_samples": n_passes + n_passes % 2}
+        changed = {
+            "smoothgrad": smoothgrad,
+            "integrated_gradients": path,
+            "coalition_gradients": attribution.coalition_gradients.model_copy(update=pairs),
+        }
         return self.model_copy(update={"attribution": attribution.model_copy(update=changed)})
 
     def identity(self) -> dict[str, Any]:
@@ -450,12 +489,15 @@ class AuditConfig(Frozen):
         # class names are for people.
         for key in ("manifest", "class_names", "max_bad_fraction"):
             del identity["dataset"][key]
-        if not self.dataset.extra_columns:
-            del identity["dataset"]["extra_columns"]
+        for key in ("extra_columns", "half"):
+            if not identity["dataset"][key]:
+                del identity["dataset"][key]
         # An analysis that is off changes nothing, nor does one that a later version brings.
         analyses = identity["analyses"]
         for section in [name for name, keys in analyses.items() if _is_off(keys)]:
             del analyses[section]
+        if not self.attribution.coalition_gradients.enabled:
+            del identity["attribution"]["coalition_gradients"]
         return identity
 
     def digest(self) -> str:

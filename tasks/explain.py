@@ -14,6 +14,7 @@ from tasks.models import LoadedModel
 from wam_core import attribution
 from wam_core.baselines import baseline
 from wam_core.basis import CoefficientLayout
+from wam_core.coalition_gradients import CoalitionGradient, coalition_gradients
 from wam_core.padding import UnpaddedScore, support_of
 from wam_core.reliance import (
     BandProfile,
@@ -77,12 +78,23 @@ class Explanation:
         maps: By method as arrays name it, shape (batch, channel, coefficient), on the CPU.
         n_forward: Rows passed forward only.
         n_backward: Rows passed forward and backward.
+        rankings: Importance of coefficients by methods that do not rank by the size of their map.
     """
 
     profiles: dict[str, MethodProfile]
     maps: dict[str, WaveletCoefficients]
     n_forward: int
     n_backward: int
+    rankings: dict[str, Tensor] = field(default_factory=dict)
+
+    def ranking(self, method: str) -> Tensor:
+        """How important each coefficient is by a method, shape (batch, coefficient).
+
+        That is |attribution| summed over channels, unless the method has a ranking of its own.
+        """
+        if method in self.rankings:
+            return self.rankings[method]
+        return self.maps[method].flat.nan_to_num(0.0, 0.0, 0.0).abs().sum(1)
 
 
 def predict(model: LoadedModel, signal: Tensor, max_batch: int | None = None) -> Prediction:
@@ -150,8 +162,50 @@ def explain(
         profiles["integrated_gradients"] = _integrated_profile(integrated, coefficients, border)
         n_backward += len(signal) * integrated.n_passes
         n_forward += 2 * len(signal)
+    rankings: dict[str, Tensor] = {}
+    if settings.coalition_gradients.enabled:
+        data_mean = model.preprocessing.data_mean()
+        found = coalitions_of(config, score, signal, layout, sample_ids, data_mean, max_batch)
+        maps["coalition_gradients"] = found.attribution
+        profiles["coalition_gradients"] = MethodProfile(
+            band_profile(found.attribution, coefficients, border),
+            torch.full((len(signal),), found.n_passes),
+        )
+        rankings["coalition_gradients"] = rank_coalitions(config, found).cpu()
+        n_backward += len(signal) * found.n_passes
     on_cpu = {method: values.replace(values.flat.cpu()) for method, values in maps.items()}
-    return Explanation(profiles, on_cpu, n_forward, n_backward)
+    return Explanation(profiles, on_cpu, n_forward, n_backward, rankings)
+
+
+def coalitions_of(
+    config: AuditConfig,
+    score: ScoreFn,
+    signal: Tensor,
+    layout: CoefficientLayout,
+    sample_ids: Sequence[str],
+    data_mean: Sequence[float],
+    max_batch: int,
+) -> CoalitionGradient:
+    """WAM_CG as the configuration has it."""
+    settings = config.attribution.coalition_gradients
+    return coalition_gradients(
+        score,
+        signal,
+        layout.basis,
+        baseline=baseline(settings.baseline, signal, data_mean),
+        sample_ids=sample_ids,
+        seed=config.attribution.seed,
+        n_samples=settings.n_samples,
+        lowest_presence=settings.lowest_presence,
+        max_batch=max_batch,
+    )
+
+
+def rank_coalitions(config: AuditConfig, found: CoalitionGradient) -> Tensor:
+    """The order in which WAM_CG says that coefficients matter, shape (batch, coefficient)."""
+    settings = config.attribution.coalition_gradients
+    ranking = found.importance(settings.benefit_of_doubt, settings.approximation_first)
+    return ranking.nan_to_num(0.0, 0.0, 0.0)
 
 
 def halve_on_out_of_memory(

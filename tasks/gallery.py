@@ -40,6 +40,7 @@ _METHOD_NAMES = {
     "gradient": "gradient",
     "smoothgrad": "WAM_SG",
     "integrated_gradients": "WAM_IG",
+    "coalition_gradients": "WAM_CG",
 }
 
 

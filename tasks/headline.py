@@ -12,6 +12,7 @@ _METHOD_NAMES = {
     "gradient": "the plain gradient",
     "smoothgrad_absolute": "smoothed gradients (WAM_SG)",
     "integrated_gradients": "path integration (WAM_IG)",
+    "coalition_gradients": "coalition gradients (WAM_CG)",
 }
 
 

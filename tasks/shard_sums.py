@@ -31,7 +31,12 @@ CLASS_METRICS = {
     "reliance/scale_centroid": "scale_centroid_octaves",
     "reliance/fine_share": "fine_share",
 }
-CLASS_METHODS = ("gradient", "smoothgrad_absolute", "integrated_gradients")
+CLASS_METHODS = (
+    "gradient",
+    "smoothgrad_absolute",
+    "integrated_gradients",
+    "coalition_gradients",
+)
 CLASS_RESAMPLES = 400
 """Replicates kept per class, and of other means that are many; their intervals need no fourth
 digit."""

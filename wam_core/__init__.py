@@ -22,6 +22,8 @@ from wam_core.baselines import baseline as baseline
 from wam_core.basis import Band as Band
 from wam_core.basis import CoefficientLayout as CoefficientLayout
 from wam_core.basis import WaveletBasis as WaveletBasis
+from wam_core.coalition_gradients import CoalitionGradient as CoalitionGradient
+from wam_core.coalition_gradients import coalition_gradients as coalition_gradients
 from wam_core.scores import ClassScore as ClassScore
 from wam_core.transform import WaveletCoefficients as WaveletCoefficients
 from wam_core.transform import coefficient_gradient as coefficient_gradient

@@ -11,7 +11,7 @@ the batch, so a sample's map does not depend on its neighbours.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -22,6 +22,15 @@ from torch import Tensor
 
 from wam_core.basis import CoefficientLayout, WaveletBasis
 from wam_core.draws import DrawSchedule, draw_share_error
+from wam_core.input_gradients import (
+    input_gradient,
+    per_version,
+    positions,
+    sample_chunks,
+    score_without_gradient,
+    sum_dtype,
+    versions_per_pass,
+)
 from wam_core.scores import ScoreFn
 from wam_core.sums import Border, band_sums
 from wam_core.transform import WaveletCoefficients, coefficient_gradient, decompose, reconstruct
@@ -30,11 +39,6 @@ QuadratureRule = Literal["midpoint", "gauss_legendre"]
 
 MIN_DRAWS = 10
 """Draws before the first look at the Monte-Carlo error, which fewer know too poorly."""
-
-_NO_GRADIENT = (
-    "the score does not depend on the input: no gradient reaches it. Is the model run under "
-    "no_grad, on detached or integer data, or through a non-differentiable step?"
-)
 
 
 def gradient(
@@ -55,8 +59,8 @@ def gradient(
     """
     layout = CoefficientLayout(tuple(signal.shape[2:]), basis)
     parts = [
-        _input_gradient(score_fn, signal[rows], _positions(rows, signal))
-        for rows in _sample_chunks(signal, max_batch)
+        input_gradient(score_fn, signal[rows], positions(rows, signal))
+        for rows in sample_chunks(signal, max_batch)
     ]
     return coefficient_gradient(torch.cat(parts), layout)
 
@@ -151,15 +155,15 @@ def smoothgrad(
     deviation = noise_fraction * _range_per_sample(signal)
     schedule = DrawSchedule(n_samples, antithetic=antithetic, first_clean=first_draw_clean)
     accumulator = _DrawAccumulator(signal, layout, schedule, border)
-    for chunk in _sample_chunks(signal, max_batch):
+    for chunk in sample_chunks(signal, max_batch):
         rows = torch.arange(chunk.start, chunk.stop)
         for block in schedule.blocks(n_samples if tolerance is None else min_samples):
-            for draws in _parts(block, len(rows), max_batch):
+            for draws in versions_per_pass(block, len(rows), max_batch):
                 ids, copies = [sample_ids[row] for row in rows.tolist()], signal[rows]
                 noise = torch.stack([schedule.noise(draw, ids, seed, copies) for draw in draws])
                 noisy = noise.mul_(deviation[rows]).add_(copies).flatten(0, 1)
                 sample = rows.to(signal.device).repeat(len(draws))
-                gradients = _input_gradient(score_fn, noisy, sample).unflatten(0, noise.shape[:2])
+                gradients = input_gradient(score_fn, noisy, sample).unflatten(0, noise.shape[:2])
                 accumulator.add(rows, draws, gradients)
             if tolerance is not None:
                 rows = rows[~accumulator.settled(rows, tolerance)]
@@ -220,19 +224,19 @@ def integrated_gradients(
     nodes, weights = quadrature(rule, n_steps)
     layout = CoefficientLayout(tuple(signal.shape[2:]), basis)
     difference = signal - baseline
-    mean_gradient = torch.zeros_like(signal, dtype=_sum_dtype(signal))
+    mean_gradient = torch.zeros_like(signal, dtype=sum_dtype(signal))
     scores = []
-    for rows in _sample_chunks(signal, max_batch):
-        sample = _positions(rows, signal)
+    for rows in sample_chunks(signal, max_batch):
+        sample = positions(rows, signal)
         ends = (signal[rows], baseline[rows])
-        scores.append(torch.stack([_score(score_fn, end, sample) for end in ends]))
-        for steps in _parts(range(n_steps), len(sample), max_batch):
+        scores.append(torch.stack([score_without_gradient(score_fn, end, sample) for end in ends]))
+        for steps in versions_per_pass(range(n_steps), len(sample), max_batch):
             alpha = signal.new_tensor([nodes[step] for step in steps])
             weight = mean_gradient.new_tensor([weights[step] for step in steps])
-            path = baseline[rows] + _per_row(alpha, signal) * difference[rows]
-            gradients = _input_gradient(score_fn, path.flatten(0, 1), sample.repeat(len(steps)))
+            path = baseline[rows] + per_version(alpha, signal) * difference[rows]
+            gradients = input_gradient(score_fn, path.flatten(0, 1), sample.repeat(len(steps)))
             gradients = gradients.unflatten(0, path.shape[:2])
-            mean_gradient[rows] += (_per_row(weight, signal) * gradients).sum(0)
+            mean_gradient[rows] += (per_version(weight, signal) * gradients).sum(0)
     # The difference of the coefficients is the transform of the difference: one transform.
     attribution = coefficient_gradient(mean_gradient, layout)
     attribution = attribution.replace(attribution.flat * decompose(difference, basis).flat)
@@ -274,7 +278,7 @@ class _DrawAccumulator:
     ) -> None:
         batch, channels = signal.shape[:2]
         self.layout, self.schedule, self.border = layout, schedule, border
-        dtype = _sum_dtype(signal)
+        dtype = sum_dtype(signal)
         self.group_sums = signal.new_zeros((schedule.n_groups, *signal.shape), dtype=dtype)
         self.group_sizes = torch.zeros(schedule.n_groups, batch)
         coefficients = (batch, channels, layout.size)
@@ -336,34 +340,6 @@ class _DrawAccumulator:
         )
 
 
-def _input_gradient(score_fn: ScoreFn, signal: Tensor, sample: Int[Tensor, " row"]) -> Tensor:
-    """Gradient of each row's score with respect to the row; parameters are left alone."""
-    with torch.enable_grad():
-        leaf = signal.detach().requires_grad_()
-        # A copy, because the first layer may work in place, which a leaf does not allow.
-        scores = score_fn(leaf.clone(), sample)
-        _check_scores(scores, signal)
-        (input_gradient,) = torch.autograd.grad(scores.sum(), leaf, allow_unused=True)
-    if input_gradient is None:
-        raise ValueError(_NO_GRADIENT)
-    return input_gradient.detach()
-
-
-def _score(score_fn: ScoreFn, signal: Tensor, sample: Tensor) -> Tensor:
-    with torch.no_grad():
-        return score_fn(signal.clone(), sample)  # the first layer may work in place
-
-
-def _check_scores(scores: Tensor, signal: Tensor) -> None:
-    if scores.shape != (len(signal),):
-        raise ValueError(
-            f"the score function must return one score per row, shape ({len(signal)},); got "
-            f"{tuple(scores.shape)}"
-        )
-    if not scores.requires_grad:
-        raise ValueError(_NO_GRADIENT)
-
-
 def _check_draws(
     signal: Tensor, sample_ids: Sequence[str], n_samples: int, noise_fraction: float
 ) -> None:
@@ -393,35 +369,7 @@ def _completeness_gap(attribution: WaveletCoefficients, difference: Tensor) -> T
     return torch.where(difference == 0, torch.nan, gap)
 
 
-def _sum_dtype(signal: Tensor) -> torch.dtype:
-    """Half precision signals are summed in float32: squares of small gradients would vanish."""
-    return torch.promote_types(signal.dtype, torch.float32)
-
-
 def _range_per_sample(signal: Tensor) -> Tensor:
     flat = signal.flatten(1)
     spread = flat.max(dim=1).values - flat.min(dim=1).values
     return spread.reshape(-1, *[1] * (signal.ndim - 1))
-
-
-def _sample_chunks(signal: Tensor, max_batch: int | None) -> Iterator[slice]:
-    if max_batch is not None and max_batch < 1:
-        raise ValueError(f"max_batch must be at least 1, or None for no bound; got {max_batch}")
-    size = max_batch or max(1, len(signal))
-    for start in range(0, len(signal), size):
-        yield slice(start, min(start + size, len(signal)))
-
-
-def _positions(rows: slice, signal: Tensor) -> Int[Tensor, " row"]:
-    return torch.arange(rows.start, rows.stop, device=signal.device)
-
-
-def _parts(points: range, n_rows: int, max_batch: int | None) -> Iterator[range]:
-    """Draws or steps that share a pass."""
-    size = len(points) if max_batch is None else max(1, max_batch // n_rows)
-    for start in range(points.start, points.stop, size):
-        yield range(start, min(start + size, points.stop))
-
-
-def _per_row(values: Tensor, signal: Tensor) -> Tensor:
-    return values.reshape(-1, *[1] * signal.ndim)

@@ -14,6 +14,7 @@ LOW_CORRELATION = 0.5
 _JUDGED = (
     ("smoothgrad_absolute", "WAM_SG"),
     ("integrated_gradients", "WAM_IG"),
+    ("coalition_gradients", "WAM_CG"),
     ("gradient", "the gradient"),
 )
 

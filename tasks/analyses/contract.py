@@ -83,6 +83,7 @@ class Batch:
             method: values.replace(values.flat[index])
             for method, values in self.explanation.maps.items()
         }
+        rankings = {name: rank[index] for name, rank in self.explanation.rankings.items()}
         return Batch(
             rows=[self.rows[place] for place in places],
             sample_ids=[self.sample_ids[place] for place in places],
@@ -93,7 +94,7 @@ class Batch:
             prediction=Prediction(
                 self.prediction.logits[index], self.prediction.probabilities[index]
             ),
-            explanation=replace(self.explanation, maps=maps),
+            explanation=replace(self.explanation, maps=maps, rankings=rankings),
         )
 
     @property

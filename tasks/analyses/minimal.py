@@ -178,10 +178,11 @@ class MinimalSearches:
         """Every ranking by name; a map that is not finite ranks nothing, and is not counted."""
         config = self.parts.config
         for method in ranking_methods(config):
-            values = batch.explanation.maps[method].flat.nan_to_num(0.0, 0.0, 0.0)
-            yield config.attribution.profile_of_map(method), values.abs().sum(1)
+            explanation = batch.explanation
+            yield config.attribution.profile_of_map(method), explanation.ranking(method)
             if method == "integrated_gradients":
                 # With its sign: what speaks against the class comes last.
+                values = explanation.maps[method].flat.nan_to_num(0.0, 0.0, 0.0)
                 yield EVIDENCE, values.sum(1)
         yield "magnitude", masked.coefficients.flat.abs().sum(1).cpu()
         yield "random", torch.stack([self._random(name) for name in batch.sample_ids])

@@ -36,6 +36,7 @@ _RANKINGS = {
     "smoothgrad_absolute": "by WAM_SG",
     "smoothgrad_squared": "by WAM_SG",
     "integrated_gradients": "by WAM_IG",
+    "coalition_gradients": "by WAM_CG",
     EVIDENCE: "by WAM_IG's evidence for the class",
     "magnitude": "by magnitude alone",
     "random": "at random",

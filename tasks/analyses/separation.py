@@ -70,6 +70,7 @@ _SELECTION_NAMES = {
     "smoothgrad_absolute": "chosen by WAM_SG",
     "smoothgrad_squared": "chosen by WAM_SG",
     "integrated_gradients": "chosen by WAM_IG",
+    "coalition_gradients": "chosen by WAM_CG",
     EVIDENCE: "by WAM_IG's evidence for the class",
     "magnitude": "chosen by magnitude alone",
     "random": "chosen at random",
@@ -301,8 +302,8 @@ class _MixtureRun:
         self.result.n_forward += explanation.n_forward
         self.result.n_backward += explanation.n_backward
         importances = {
-            analysis.parts.config.attribution.profile_of_map(method): values.flat.abs().sum(1)
-            for method, values in explanation.maps.items()
+            analysis.parts.config.attribution.profile_of_map(method): explanation.ranking(method)
+            for method in explanation.maps
         }
         path = explanation.maps.get("integrated_gradients")
         if path is not None:

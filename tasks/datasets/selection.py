@@ -1,4 +1,4 @@
-"""Which samples of a listing are audited: where, then sample, then limit."""
+"""Which samples of a listing are audited: where, then half, then sample, then limit."""
 
 from __future__ import annotations
 
@@ -29,6 +29,9 @@ def select_rows(listing: Listing, config: DatasetConfig) -> tuple[pd.DataFrame, 
     if config.where:
         rows = rows[_matches(_searchable(listing), config.where)]
         words.append(f"where {_condition(config.where)}")
+    if config.half is not None:
+        rows = rows[_is_in_half(rows, config.sample_seed) == (config.half == "selection")]
+        words.append(f"{config.half} half with seed {config.sample_seed}")
     if config.sample is not None:
         rows = rows[_is_chosen(rows["sample_id"], config.sample, config.sample_seed)]
         words.append(f"sample {config.sample} with seed {config.sample_seed}")
@@ -94,7 +97,17 @@ def _condition(where: Mapping[str, Value | tuple[Value, ...]]) -> str:
     )
 
 
+def _is_in_half(rows: pd.DataFrame, seed: int) -> pd.Series[bool]:
+    """Whether each row is in the first half: every other one, by class and by hash within it."""
+    order = pd.DataFrame({"label": rows["label"], "rank": _ranks(rows["sample_id"], seed)})
+    places = order.sort_values(["label", "rank"]).index
+    return pd.Series([place % 2 == 0 for place in range(len(places))], index=places)[rows.index]
+
+
+def _ranks(ids: pd.Series[str], seed: int) -> pd.Series[str]:
+    return ids.map(lambda name: hashlib.sha256(f"{seed}:{name}".encode()).hexdigest())
+
+
 def _is_chosen(ids: pd.Series[str], count: int, seed: int) -> pd.Series[bool]:
     """Whether each id is among the `count` smallest hashes; its neighbours do not matter."""
-    ranks = ids.map(lambda name: hashlib.sha256(f"{seed}:{name}".encode()).hexdigest())
-    return ranks.rank(method="first") <= count
+    return _ranks(ids, seed).rank(method="first") <= count

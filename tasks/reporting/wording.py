@@ -68,6 +68,12 @@ METHODS: dict[str, MethodWords] = {
         "How the score's change from the baseline to the input is shared among the coefficients "
         "(equation 7 of WAM).",
     ),
+    "coalition_gradients": MethodWords(
+        "Coalition gradients",
+        "coalition_gradients",
+        "What each coefficient adds to the score, averaged over random coalitions of the others "
+        "(WAM_CG; to first order a semivalue).",
+    ),
 }
 
 NOT_COMPARABLE = (

@@ -51,6 +51,7 @@ def prescribed_profile(dimension: int, n_classes: int = 2) -> Experiment:
         "smoothgrad_squared": gradients**2 * grid.counts,
         "smoothgrad_energy": gradients**2 * grid.counts,
         "integrated_gradients": attributions * grid.counts,
+        "coalition_gradients": attributions * grid.counts,
     }
     truths: list[Truth] = []
     fine_shares = {}
@@ -87,6 +88,7 @@ def prescribed_profile(dimension: int, n_classes: int = 2) -> Experiment:
             "attribution": {
                 "smoothgrad": {"n_samples": 6},
                 "integrated_gradients": {"n_steps": 3},
+                "coalition_gradients": {"enabled": True, "n_samples": 4, "baseline": "mean"},
             },
         },
     )

@@ -16,7 +16,7 @@ from torch import Tensor
 
 from wam_core.noise import generator
 
-Parameters = Mapping[str, float]
+Parameters = Mapping[str, float | int]
 """Of one severity, by name."""
 
 SEVERITIES = (1, 2, 3, 4, 5)

@@ -1,4 +1,4 @@
-"""Selectors: where, then sample, then limit."""
+"""Selectors: where, then half, then sample, then limit."""
 
 from __future__ import annotations
 
@@ -85,6 +85,28 @@ def test_a_sample_does_not_depend_on_the_order_of_rows(select, order, count, see
 def test_a_larger_sample_contains_the_smaller_and_seeds_differ(select):
     assert set(ids(select(sample=5))) < set(ids(select(sample=10)))
     assert ids(select(sample=5)) != ids(select(sample=5, sample_seed=1))
+
+
+@settings(max_examples=10, deadline=None)
+@given(order=st.permutations(range(20)), seed=st.integers(0, 3))
+def test_halves_share_every_class_and_nothing_else(select, order, seed):
+    halves = [
+        ids(select(ROWS.iloc[order], half=half, sample_seed=seed))
+        for half in ("selection", "report")
+    ]
+    assert set(halves[0]) | set(halves[1]) == set(range(20))
+    assert len(halves[0]) == len(halves[1]) == 10
+    assert sorted(halves[0]) == sorted(ids(select(half="selection", sample_seed=seed)))
+    for half in halves:
+        counts = [sum(row % 4 == label for row in half) for label in range(4)]
+        assert set(counts) <= {2, 3}
+
+
+def test_halves_depend_on_the_seed_and_precede_the_sample(select):
+    report = ids(select(half="report"))
+    assert report != ids(select(half="report", sample_seed=1))
+    assert set(ids(select(half="report", sample=4))) < set(report)
+    assert "report half with seed 0" in select(half="report").description
 
 
 def test_an_unknown_column_is_told_with_those_present(select):
