@@ -32,12 +32,14 @@ _PROFILES = {
     "smoothgrad_absolute": "the profile of smoothed gradients (WAM_SG)",
     "integrated_gradients": "the profile of path integration (WAM_IG)",
     "gradient": "the profile of the plain gradient",
+    "coalition_gradients": "the profile of coalition gradients (WAM_CG)",
     SHAPLEY: "the Shapley values of levels",
 }
 _IMPORTANCE = {
     "smoothgrad_absolute": "By smoothed gradients (WAM_SG)",
     "integrated_gradients": "By path integration (WAM_IG)",
     "gradient": "By the plain gradient",
+    "coalition_gradients": "By coalition gradients (WAM_CG)",
     SHAPLEY: "By Shapley values of levels",
 }
 

@@ -45,7 +45,7 @@ DAMAGE_SIZE = "damage_size"
 """The control, where methods are named: the size of the damage alone."""
 
 SHAPLEY = "shapley"
-METHODS = ("smoothgrad_absolute", "integrated_gradients", "gradient")
+METHODS = ("smoothgrad_absolute", "integrated_gradients", "gradient", "coalition_gradients")
 """Methods whose profiles are tried, the main one first; Shapley values follow where they are."""
 
 _FEWEST_STEPS = 3
