@@ -10,6 +10,7 @@ from tasks.config import AuditConfig
 from tasks.datasets import Manifest
 from tasks.errors import ConfigError
 from tasks.models import resolve_preprocessing
+from wam_core.basis import CoefficientLayout, WaveletBasis
 from wam_core.corruptions import Corruption, corruptions_for
 
 CLEAN = "clean"
@@ -87,6 +88,15 @@ class CorruptionChoice:
         """Finest first, the approximation last."""
         levels = range(1, self.config.basis.levels + 1)
         return (*(str(level) for level in levels), "approximation")
+
+    @cached_property
+    def coefficient_shares(self) -> tuple[float, ...]:
+        """Part of all coefficients that each level has: the profile of a model without a scale."""
+        basis = self.config.basis
+        layout = CoefficientLayout(
+            self._input_shape[1:], WaveletBasis(basis.wavelet, basis.levels, basis.mode)
+        )
+        return tuple(layout.level_size(name) / layout.size for name in self.level_names)
 
     def check(self, manifest: Manifest) -> None:
         """Refuse corruptions that cannot be made, and a reference that does not fit.

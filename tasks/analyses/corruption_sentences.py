@@ -15,12 +15,13 @@ from tasks.analyses.corruption_conclusions import (
 )
 from tasks.analyses.flips import DOUBT, FLIP_AUC
 from tasks.analyses.fragility import (
+    ALIKE,
     DAMAGE_SIZE,
     METHODS,
     OBSERVED,
-    OVER_DAMAGE,
     SHAPLEY,
     SPEARMAN,
+    SPEARMAN_OVER,
 )
 from tasks.sentences import Metric, find_metric, with_interval
 
@@ -34,6 +35,10 @@ _PROFILES = {
     "gradient": "the profile of the plain gradient",
     "coalition_gradients": "the profile of coalition gradients (WAM_CG)",
     SHAPLEY: "the Shapley values of levels",
+}
+_CONTROLS = {
+    DAMAGE_SIZE: "the size of the damage alone",
+    ALIKE: "a profile that takes all coefficients alike",
 }
 _IMPORTANCE = {
     "smoothgrad_absolute": "By smoothed gradients (WAM_SG)",
@@ -64,13 +69,18 @@ def main_method(metrics: Metrics) -> str | None:
     return None
 
 
-def link_verdict(link: Metric, gain: Metric | None) -> str:
-    """Whether reliance explains fragility, from the rank correlation and what it adds to size.
+def link_verdict(link: Metric, gains: Mapping[str, Metric | None]) -> str:
+    """Whether reliance explains fragility, from the rank correlation and what it has over controls.
+
+    Args:
+        gains: The correlation less that of each control.
 
     Example:
         >>> link = {"estimate": 0.6, "low": 0.5, "high": 0.7}
-        >>> link_verdict(link, {"estimate": -0.1, "low": -0.2, "high": -0.01})
-        'the size of the damage alone tells more: here, reliance does not explain fragility'
+        >>> gain, none = {"low": 0.1, "high": 0.3}, {"low": -0.02, "high": 0.03}
+        >>> verdict = link_verdict(link, {"damage_size": gain, "coefficients_alike": none})
+        >>> verdict.split(":")[0]
+        'a profile that takes all coefficients alike does as well'
     """
     if link["low"] is None:
         return "too few samples tell whether reliance explains fragility"
@@ -78,14 +88,17 @@ def link_verdict(link: Metric, gain: Metric | None) -> str:
         return "the model breaks least where it is said to rely most"
     if link["low"] <= 0:
         return "no relation between reliance and fragility can be told"
-    if gain is None or gain["low"] is None or gain["low"] <= 0 <= gain["high"]:
-        return (
-            "the profile adds nothing that can be told to the size of the damage: that reliance "
-            "explains fragility is not shown"
-        )
-    if gain["low"] > 0:
-        return "the model breaks where it relies: reliance explains fragility beyond size"
-    return "the size of the damage alone tells more: here, reliance does not explain fragility"
+    known = {name: gain for name, gain in gains.items() if gain and gain["low"] is not None}
+    better = [_CONTROLS[name] for name, gain in known.items() if gain["high"] < 0]
+    if better:
+        return f"{better[0]} does better: here, reliance does not explain fragility"
+    equal = [_CONTROLS[name] for name in _CONTROLS if name not in known or known[name]["low"] <= 0]
+    if equal:
+        return f"{equal[0]} does as well: that reliance explains fragility is not shown"
+    return (
+        "the model breaks where it relies: reliance explains fragility beyond the size of the "
+        "damage and the number of coefficients"
+    )
 
 
 def _accuracy(metrics: Metrics) -> str:
@@ -155,10 +168,18 @@ def _ranking(metrics: Metrics) -> str:
     if method is None:
         return ""
     link = find_metric(metrics, SPEARMAN, {"method": method})
-    size = find_metric(metrics, SPEARMAN, {"method": DAMAGE_SIZE})
-    gain = find_metric(metrics, OVER_DAMAGE, {"method": method})
-    if link is None or size is None:
+    if link is None:
         return ""
+    gains = {
+        name: find_metric(metrics, SPEARMAN_OVER, {"method": method, "over": name})
+        for name in _CONTROLS
+    }
+    controls = [
+        f"{words} {with_interval(entry, 2)}"
+        for name, words in _CONTROLS.items()
+        for entry in [find_metric(metrics, SPEARMAN, {"method": name})]
+        if entry is not None
+    ]
     others = [
         f"from {_PROFILES[other]} {with_interval(entry, 2)}"
         for other in (*METHODS[1:], SHAPLEY)
@@ -171,8 +192,8 @@ def _ranking(metrics: Metrics) -> str:
     return (
         f"Over {n_steps} corruptions and severities, the sensitivity predicted from "
         f"{_PROFILES[method]} and the footprints of the damage has a rank correlation of "
-        f"{with_interval(link, 2)} with what is lost{beside}, the size of the damage alone "
-        f"{with_interval(size, 2)}: {link_verdict(link, gain)} (n = {link['n']})."
+        f"{with_interval(link, 2)} with what is lost{beside}, {', '.join(controls)}: "
+        f"{link_verdict(link, gains)} (n = {link['n']})."
     )
 
 

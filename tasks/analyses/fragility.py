@@ -1,8 +1,9 @@
 """Whether what a model relies on explains which damage breaks it.
 
 Over corruptions and severities, the sensitivity that a reliance profile and the footprints of the
-damage predict is ranked against the accuracy that is lost. The control knows nothing of reliance:
-the size of the damage alone. Intervals are over samples; the corruptions are what they are.
+damage predict is ranked against the accuracy that is lost. Two controls know nothing of the model:
+the size of the damage alone, and a profile in which all coefficients are alike, so that a level
+counts by how many it has. Intervals are over samples; the corruptions are what they are.
 """
 
 from __future__ import annotations
@@ -28,21 +29,23 @@ from wam_core.intervals import FloatArray, Interval
 from wam_core.sensitivity import predicted_sensitivity
 
 SPEARMAN = "link/spearman"
-OVER_DAMAGE = "link/spearman_over_damage"
+SPEARMAN_OVER = "link/spearman_over"
 PARTIAL = "link/partial_spearman"
 PREDICTED = "link/predicted_sensitivity"
 OBSERVED = "link/observed_loss"
 
 RANKING_UNITS = {
     SPEARMAN: ("correlation", "none"),
-    OVER_DAMAGE: ("correlation", "none"),
+    SPEARMAN_OVER: ("correlation", "none"),
     PARTIAL: ("correlation", "none"),
     PREDICTED: ("root mean square", "none"),
     OBSERVED: ("fraction", "lower"),
 }
 
-DAMAGE_SIZE = "damage_size"
-"""The control, where methods are named: the size of the damage alone."""
+DAMAGE_SIZE, ALIKE = "damage_size", "coefficients_alike"
+"""Controls, where methods are named: the size of the damage, and a profile without a scale."""
+
+RANKING_CONTROLS = (DAMAGE_SIZE, ALIKE)
 
 SHAPLEY = "shapley"
 METHODS = ("smoothgrad_absolute", "integrated_gradients", "gradient", "coalition_gradients")
@@ -62,17 +65,29 @@ class Fragility:
         size: Root mean square of the damage, shape (row, step).
         footprint: Share of its energy in each level, shape (row, step, level).
         share: Reliance on each level, shape (row, level); no level where no profile is meant.
+        alike: Part of the coefficients that each level has, shape (1, level).
     """
 
     lost: FloatArray
     size: FloatArray
     footprint: FloatArray
     share: FloatArray
+    alike: FloatArray
 
     @property
     def predicted(self) -> FloatArray:
         """Predicted sensitivity, shape (row, step)."""
         return predicted_sensitivity(self.share, self.footprint, self.size)
+
+    def correlation(self) -> FloatArray:
+        """Rank correlation of predicted and lost, shape (row,)."""
+        return rank_correlation(self.predicted, self.lost)
+
+    def control(self, name: str) -> FloatArray:
+        """What a control predicts, shape (row, step)."""
+        if name == DAMAGE_SIZE:
+            return self.size
+        return predicted_sensitivity(self.alike, self.footprint, self.size)
 
 
 def ranking_metrics(choice: CorruptionChoice, means: MeansOfSamples) -> Metrics:
@@ -88,14 +103,19 @@ class _Ranking:
     def metrics(self) -> Metrics:
         if len(self._steps) < _FEWEST_STEPS:
             return []
-        control = Variable.of(SPEARMAN, method=DAMAGE_SIZE)
-        metrics: Metrics = [(control, self._over_all([], _by_size))]
+        metrics: Metrics = [
+            (Variable.of(SPEARMAN, method=name), self._over_all([], _by_control(name)))
+            for name in RANKING_CONTROLS
+        ]
         for variable, profile in self._profiles.items():
-            metrics += [
-                (variable.renamed(SPEARMAN), self._over_all(profile, _by_prediction)),
-                (variable.renamed(OVER_DAMAGE), self._over_all(profile, _beyond_size)),
-                (variable.renamed(PARTIAL), self._over_all(profile, _beside_size)),
-            ]
+            metrics.append((variable, self._over_all(profile, Fragility.correlation)))
+            for name in RANKING_CONTROLS:
+                over = variable.renamed(SPEARMAN_OVER).relabelled(over=name)
+                partial = variable.renamed(PARTIAL).relabelled(given=name)
+                metrics += [
+                    (over, self._over_all(profile, _beyond(name))),
+                    (partial, self._over_all(profile, _beside(name))),
+                ]
         return metrics + self._points()
 
     def _points(self) -> Metrics:
@@ -141,6 +161,7 @@ class _Ranking:
                 size=np.sqrt(power),
                 footprint=levels / levels.sum(-1, keepdims=True),
                 share=positive / positive.sum(1, keepdims=True),
+                alike=np.array([self.choice.coefficient_shares]),
             )
             return function(seen)
 
@@ -203,17 +224,13 @@ class _Ranking:
         return all(variable in self.means for variable in variables)
 
 
-def _by_size(seen: Fragility) -> FloatArray:
-    return rank_correlation(seen.size, seen.lost)
+def _by_control(name: str) -> Callable[[Fragility], FloatArray]:
+    return lambda seen: rank_correlation(seen.control(name), seen.lost)
 
 
-def _by_prediction(seen: Fragility) -> FloatArray:
-    return rank_correlation(seen.predicted, seen.lost)
+def _beyond(name: str) -> Callable[[Fragility], FloatArray]:
+    return lambda seen: seen.correlation() - rank_correlation(seen.control(name), seen.lost)
 
 
-def _beyond_size(seen: Fragility) -> FloatArray:
-    return np.asarray(_by_prediction(seen) - _by_size(seen))
-
-
-def _beside_size(seen: Fragility) -> FloatArray:
-    return partial_rank_correlation(seen.predicted, seen.lost, seen.size)
+def _beside(name: str) -> Callable[[Fragility], FloatArray]:
+    return lambda seen: partial_rank_correlation(seen.predicted, seen.lost, seen.control(name))

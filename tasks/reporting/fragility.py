@@ -8,14 +8,16 @@ from dataclasses import dataclass
 from tasks.analyses.corruption_sentences import link_verdict
 from tasks.analyses.flips import CONTROLS, DOUBT, FLIP_AUC, FLIP_AUC_OVER, FLIP_SLOPE
 from tasks.analyses.fragility import (
+    ALIKE,
     DAMAGE_SIZE,
     METHODS,
     OBSERVED,
-    OVER_DAMAGE,
     PARTIAL,
     PREDICTED,
+    RANKING_CONTROLS,
     SHAPLEY,
     SPEARMAN,
+    SPEARMAN_OVER,
 )
 from tasks.reporting.damage_charts import LossChart, LossValue, loss_chart
 from tasks.reporting.formatting import significant
@@ -27,6 +29,7 @@ FREQUENCIES = ("high", "mid", "low")
 _TITLES = {
     SHAPLEY: "Shapley values of levels",
     DAMAGE_SIZE: "Control: size of the damage alone",
+    ALIKE: "Control: all coefficients alike",
     DOUBT: "Control: doubt about the clean answer",
 }
 _NORMALISATIONS = {"": "", "mean_share": ", per coefficient"}
@@ -34,12 +37,12 @@ _NORMALISATIONS = {"": "", "mean_share": ", per coefficient"}
 
 @dataclass(frozen=True)
 class RankingRow:
-    """One method: how its prediction goes with what is lost, and what it adds to size."""
+    """One method: how its prediction goes with what is lost, and what it adds to each control."""
 
     title: str
     correlation: str
-    over_size: str
-    beside_size: str
+    over: tuple[str, ...]
+    beside: tuple[str, ...]
 
 
 @dataclass(frozen=True)
@@ -78,16 +81,24 @@ def link_section(table: MetricTable, frequencies: Mapping[str, str]) -> LinkSect
     Args:
         frequencies: Class of frequency of each kind of damage.
     """
-    links = [metric for metric in table.named(SPEARMAN) if metric.labels["method"] != DAMAGE_SIZE]
+    links = [
+        metric
+        for metric in table.named(SPEARMAN)
+        if metric.labels["method"] not in RANKING_CONTROLS
+    ]
     if not links:
         return None
     main = min(links, key=_rank)
-    gain = table.one(OVER_DAMAGE, main.labels)
+    over = {name: table.one(SPEARMAN_OVER, main.labels | {"over": name})
+            for name in RANKING_CONTROLS}  # fmt: skip
+    gains = {name: None if gain is None else _bounds(gain) for name, gain in over.items()}
     return LinkSection(
-        verdict=link_verdict(_bounds(main), None if gain is None else _bounds(gain)),
+        verdict=link_verdict(_bounds(main), gains),
         method=_title(main.labels),
         chart=_chart(table, main, frequencies),
-        ranking=tuple(_ranking_row(table, metric) for metric in _with_control(table, links)),
+        ranking=tuple(
+            _ranking_row(table, metric) for metric in sorted(table.named(SPEARMAN), key=_rank)
+        ),
         flips=_flip_rows(table),
         n_steps=len(table.named(OBSERVED)),
         n=main.n,
@@ -99,7 +110,7 @@ def _bounds(metric: Metric) -> dict[str, float | None]:
 
 
 def _rank(metric: Metric) -> tuple[int, str]:
-    order = (*METHODS, SHAPLEY, DAMAGE_SIZE, DOUBT)
+    order = (*METHODS, SHAPLEY, DAMAGE_SIZE, ALIKE, DOUBT)
     return order.index(metric.labels["method"]), metric.labels.get("normalisation", "")
 
 
@@ -109,19 +120,15 @@ def _title(labels: Mapping[str, str]) -> str:
     return title + _NORMALISATIONS[labels.get("normalisation", "")]
 
 
-def _with_control(table: MetricTable, links: list[Metric]) -> list[Metric]:
-    control = table.one(SPEARMAN, {"method": DAMAGE_SIZE})
-    return [*sorted(links, key=_rank), *([control] if control else [])]
-
-
 def _ranking_row(table: MetricTable, metric: Metric) -> RankingRow:
-    gain, partial = (table.one(name, metric.labels) for name in (OVER_DAMAGE, PARTIAL))
     return RankingRow(
         _title(metric.labels),
         _plain(metric),
-        _plain(gain),
-        _plain(partial),
-    )
+        tuple(_plain(table.one(SPEARMAN_OVER, metric.labels | {"over": name}))
+              for name in RANKING_CONTROLS),
+        tuple(_plain(table.one(PARTIAL, metric.labels | {"given": name}))
+              for name in RANKING_CONTROLS),
+    )  # fmt: skip
 
 
 def _chart(table: MetricTable, main: Metric, frequencies: Mapping[str, str]) -> LossChart | None:
