@@ -36,6 +36,10 @@ _PROFILES = {
     "coalition_gradients": "the profile of coalition gradients (WAM_CG)",
     SHAPLEY: "the Shapley values of levels",
 }
+NEGLIGIBLE = 0.05
+"""Difference of rank correlations that is none: paired intervals are narrow, and a difference may
+be certain without being of any use."""
+
 _CONTROLS = {
     DAMAGE_SIZE: "the size of the damage alone",
     ALIKE: "a profile that takes all coefficients alike",
@@ -76,11 +80,11 @@ def link_verdict(link: Metric, gains: Mapping[str, Metric | None]) -> str:
         gains: The correlation less that of each control.
 
     Example:
-        >>> link = {"estimate": 0.6, "low": 0.5, "high": 0.7}
-        >>> gain, none = {"low": 0.1, "high": 0.3}, {"low": -0.02, "high": 0.03}
+        >>> link = {"estimate": 0.48, "low": 0.43, "high": 0.51}
+        >>> gain, none = {"low": 0.19, "high": 0.35}, {"low": 0.002, "high": 0.014}
         >>> verdict = link_verdict(link, {"damage_size": gain, "coefficients_alike": none})
         >>> verdict.split(":")[0]
-        'a profile that takes all coefficients alike does as well'
+        'a profile that takes all coefficients alike does as well, to within 0.05'
     """
     if link["low"] is None:
         return "too few samples tell whether reliance explains fragility"
@@ -89,12 +93,21 @@ def link_verdict(link: Metric, gains: Mapping[str, Metric | None]) -> str:
     if link["low"] <= 0:
         return "no relation between reliance and fragility can be told"
     known = {name: gain for name, gain in gains.items() if gain and gain["low"] is not None}
-    better = [_CONTROLS[name] for name, gain in known.items() if gain["high"] < 0]
-    if better:
-        return f"{better[0]} does better: here, reliance does not explain fragility"
-    equal = [_CONTROLS[name] for name in _CONTROLS if name not in known or known[name]["low"] <= 0]
-    if equal:
-        return f"{equal[0]} does as well: that reliance explains fragility is not shown"
+    for name, gain in known.items():
+        if gain["high"] < -NEGLIGIBLE:
+            return f"{_CONTROLS[name]} does better: here, reliance does not explain fragility"
+    for name, gain in known.items():
+        if -NEGLIGIBLE <= gain["low"] and gain["high"] <= NEGLIGIBLE:
+            return (
+                f"{_CONTROLS[name]} does as well, to within {NEGLIGIBLE:g}: here, reliance does "
+                "not explain fragility"
+            )
+    for name, words in _CONTROLS.items():
+        if name not in known or known[name]["low"] <= NEGLIGIBLE:
+            return (
+                f"whether that is more than {words} has cannot be told: that reliance explains "
+                "fragility is not shown"
+            )
     return (
         "the model breaks where it relies: reliance explains fragility beyond the size of the "
         "damage and the number of coefficients"

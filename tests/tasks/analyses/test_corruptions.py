@@ -9,6 +9,7 @@ import torch
 from scipy import optimize, stats
 
 from tasks.analyses import corruption_choice
+from tasks.analyses.corruption_sentences import link_verdict
 from tasks.errors import ConfigError
 from tasks.planning import plan_audit
 from tasks.publish import write_results
@@ -320,6 +321,26 @@ def test_headline_and_report_say_where_the_model_breaks_and_why(planted, compute
     assert marks[: marks.index("</svg>")].count('class="point') == 4 * 5
     assert "Control: size of the damage alone" in section
     assert section.index("Fine noise") < section.rindex("Coarse noise")
+
+
+def gain(low, high):
+    return {"estimate": (low + high) / 2, "low": low, "high": high}
+
+
+@pytest.mark.parametrize(
+    ("link", "over_size", "over_alike", "verdict"),
+    [
+        ((0.5, 0.7), (0.1, 0.3), (0.06, 0.3), "the model breaks where it relies"),
+        ((0.5, 0.7), (0.1, 0.3), (0.01, 0.04), "coefficients alike does as well, to within 0.05"),
+        ((0.5, 0.7), (0.1, 0.3), (-0.1, 0.3), "more than a profile that takes all coefficients"),
+        ((0.5, 0.7), (-0.3, -0.1), (0.1, 0.3), "the size of the damage alone does better"),
+        ((-0.1, 0.7), (0.1, 0.3), (0.1, 0.3), "no relation between reliance and fragility"),
+        ((-0.5, -0.1), (0.1, 0.3), (0.1, 0.3), "breaks least where it is said to rely most"),
+    ],
+)
+def test_the_verdict_follows_the_intervals(link, over_size, over_alike, verdict):
+    gains = {"damage_size": gain(*over_size), "coefficients_alike": gain(*over_alike)}
+    assert verdict in link_verdict(gain(*link), gains)
 
 
 def test_without_labels_flips_take_the_place_of_losses(planted, summary_of):
