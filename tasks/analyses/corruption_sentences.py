@@ -97,7 +97,7 @@ def link_verdict(link: Metric, gains: Mapping[str, Metric | None]) -> str:
         if gain["high"] < -NEGLIGIBLE:
             return f"{_CONTROLS[name]} does better: here, reliance does not explain fragility"
     for name, gain in known.items():
-        if -NEGLIGIBLE <= gain["low"] and gain["high"] <= NEGLIGIBLE:
+        if gain["low"] >= -NEGLIGIBLE and gain["high"] <= NEGLIGIBLE:
             return (
                 f"{_CONTROLS[name]} does as well, to within {NEGLIGIBLE:g}: here, reliance does "
                 "not explain fragility"
