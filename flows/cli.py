@@ -160,6 +160,28 @@ def validate(
 
 
 @app.command()
+def benchmark(
+    config: Annotated[Path, typer.Argument(help="Benchmark (YAML): a list of audits.")],
+    overrides: Overrides = None,
+    output: Annotated[
+        Path | None, typer.Option("--output", "-o", help="Folder for the CSV file and the figure.")
+    ] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Compare attribution methods: the published table, with intervals and controls.
+
+    After any interruption the same command continues it.
+    """
+    from flows.benchmark import print_benchmark, run_benchmark
+
+    result = run_benchmark(config, overrides or [], output, quiet=as_json)
+    if as_json:
+        _print_json(result.record())
+    else:
+        print_benchmark(result)
+
+
+@app.command()
 def train(config: ConfigPath, overrides: Overrides = None, as_json: AsJson = False) -> None:
     """Train a model by a recipe, and test it once after the last epoch."""
     from flows.training import describe_training, run_training

@@ -28,6 +28,7 @@ from tasks.store import AuditFolder, Receipt, Shard
 from tasks.store.receipts import total_statuses
 from tasks.store.tables import SCHEMAS, part_name
 from tasks.texture import AGREEMENT
+from tasks.trust import TRUSTWORTHY, judge_trust, trust_metrics, trust_sentences
 from tasks.variables import Variable
 from wam_core.intervals import Interval, ReplicateSums, quantile_interval, wilson_interval
 
@@ -48,6 +49,7 @@ _UNITS = {
     "attribution/share_standard_error": ("fraction", "lower"),
     "attribution/draws": ("draws", "none"),
     AGREEMENT: ("correlation", "higher"),
+    TRUSTWORTHY: ("fraction", "higher"),
 } | {name: unit for analysis in ANALYSES for name, unit in analysis.units.items()}
 
 _PROPORTIONS = frozenset(name for analysis in ANALYSES for name in analysis.proportions)
@@ -82,6 +84,11 @@ def summarise(
         *_mean_metrics(config, sums, by_class),
         *_concluded_metrics(config, sums),
         *_completeness_metrics(config, folder, done),
+        *_median_metrics(config, folder, done),
+    ]
+    verdicts = judge_trust(config, metrics)
+    metrics += [
+        metric(TRUSTWORTHY, dict(labels), value) for labels, value in trust_metrics(verdicts)
     ]
     audit = folder.read_json(AUDIT_FILE)
     counts = _counts(receipts)
@@ -98,7 +105,12 @@ def summarise(
             "backward": sum(receipt.n_backward for receipt in receipts.values()),
         },
     }
-    record["headline"] = write_headline(config, record, _element(audit))
+    if verdicts:
+        record["trust"] = [verdict.record() for verdict in verdicts]
+    record["headline"] = [
+        *trust_sentences(verdicts),
+        *write_headline(config, record, _element(audit)),
+    ]
     return Summary(record, _per_class(config, sums, by_class))
 
 
@@ -257,6 +269,34 @@ def _completeness_metrics(
         for name, probability in quantiles
         if np.isfinite(values).any()
     ]
+
+
+def _median_metrics(
+    config: AuditConfig, folder: AuditFolder, done: list[Shard]
+) -> list[dict[str, Any]]:
+    """Medians that analyses ask for, over the samples that are ok."""
+    medians = [median for analysis in enabled_analyses(config) for median in analysis.medians]
+    if not medians or not done:
+        return []
+    statuses = _lazy_table(folder, "samples", done)[["sample_index", "status"]]
+    statuses = statuses.compute(scheduler="threads")
+    ok = statuses.loc[statuses["status"] == "ok", "sample_index"]
+    confidence = config.analyses.intervals.confidence
+    found = []
+    for median in medians:
+        table = _lazy_table(folder, median.table, done)
+        columns = ["sample_index", *median.by, median.column]
+        rows = table[columns].compute(scheduler="threads")
+        rows = rows[rows["sample_index"].isin(ok)]
+        for values, part in rows.groupby(list(median.by), sort=True):
+            labels: dict[str, str | int] = {
+                name: str(value) for name, value in zip(median.by, values, strict=True)
+            }
+            numbers = part[median.column].astype("float64").to_numpy(na_value=np.nan)
+            if np.isfinite(numbers).any():
+                interval = quantile_interval(numbers, 0.5, confidence)
+                found.append(metric(median.metric, labels, interval))
+    return found
 
 
 def _per_class(config: AuditConfig, sums: ShardSums, by_class: Means) -> pd.DataFrame:

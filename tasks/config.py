@@ -307,13 +307,17 @@ class AttributionConfig(Frozen):
     @property
     def n_backward(self) -> int:
         """Passes forward and backward that explain one sample, at most."""
+        return sum(self.passes_of(method) for method in self.methods)
+
+    def passes_of(self, method: str) -> int:
+        """Passes forward and backward of one method, as arrays name it, at most."""
         passes = {
             "gradient": 1,
             "smoothgrad": self.smoothgrad.n_samples,
             "integrated_gradients": self.integrated_gradients.n_steps,
             "coalition_gradients": self.coalition_gradients.n_samples,
         }
-        return sum(passes[method] for method in self.methods)
+        return passes[method]
 
     @property
     def stops_early(self) -> bool:
@@ -451,6 +455,23 @@ class AuditConfig(Frozen):
         return self
 
     @model_validator(mode="after")
+    def _checks_what_is_explained(self) -> AuditConfig:
+        settings = self.analyses.sanity
+        off = sorted(set(settings.methods or ()) - set(self.attribution.methods))
+        if settings.enabled and off:
+            raise ValueError(
+                f"analyses.sanity.methods names {', '.join(off)}, which attribution leaves out; "
+                f"switch it on, or choose from {', '.join(self.attribution.methods)}"
+            )
+        in_its_file = self.model.source in ("torchscript", "export")
+        if settings.enabled and settings.random_label_checkpoint is not None and in_its_file:
+            raise ValueError(
+                "analyses.sanity.random_label_checkpoint replaces the weights of the model, which "
+                f"stand in the file of source: {self.model.source}; leave it out"
+            )
+        return self
+
+    @model_validator(mode="after")
     def _cuts_within_the_basis(self) -> AuditConfig:
         settings = self.analyses.hybrid
         if settings.enabled and max(self.hybrid_cuts) > self.basis.levels:
@@ -496,6 +517,8 @@ class AuditConfig(Frozen):
         analyses = identity["analyses"]
         for section in [name for name, keys in analyses.items() if _is_off(keys)]:
             del analyses[section]
+        if "sanity" in analyses:
+            del analyses["sanity"]["limits"]  # like gates, they judge what is stored
         if not self.attribution.coalition_gradients.enabled:
             del identity["attribution"]["coalition_gradients"]
         return identity

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TypeVar
 
 import torch
@@ -78,6 +78,8 @@ class Explanation:
         maps: By method as arrays name it, shape (batch, channel, coefficient), on the CPU.
         n_forward: Rows passed forward only.
         n_backward: Rows passed forward and backward.
+        draw_groups: Signed means of disjoint groups of draws, shape (group, batch, channel,
+            coefficient), on the CPU; where the faithfulness of maps is measured, else None.
         rankings: Importance of coefficients by methods that do not rank by the size of their map.
     """
 
@@ -85,7 +87,16 @@ class Explanation:
     maps: dict[str, WaveletCoefficients]
     n_forward: int
     n_backward: int
+    draw_groups: WaveletCoefficients | None = None
     rankings: dict[str, Tensor] = field(default_factory=dict)
+
+    def take(self, index: Tensor) -> Explanation:
+        """The maps and rankings of some of the samples."""
+        maps = {name: values.replace(values.flat[index]) for name, values in self.maps.items()}
+        rankings = {name: rank[index] for name, rank in self.rankings.items()}
+        groups = self.draw_groups
+        taken = None if groups is None else groups.replace(groups.flat[:, index])
+        return replace(self, maps=maps, draw_groups=taken, rankings=rankings)
 
     def ranking(self, method: str) -> Tensor:
         """How important each coefficient is by a method, shape (batch, coefficient).
@@ -127,15 +138,12 @@ def explain(
         n_valid: Length of each series before its padding, which is no part of what is explained.
     """
     settings = config.attribution
-    score: ScoreFn = ClassScore(
-        model.module, targets.to(signal.device), kind=settings.score, head=model.head
-    )
-    if n_valid is not None:
-        score = UnpaddedScore(score, support_of(n_valid.to(signal.device), signal.shape[-1]))
+    score = target_score(config, model, signal, targets, n_valid)
     coefficients = decompose(signal, layout.basis)
     border = config.analyses.reliance.border
     profiles: dict[str, MethodProfile] = {}
     maps: dict[str, WaveletCoefficients] = {}
+    groups: WaveletCoefficients | None = None
     n_forward = n_backward = 0
     if settings.gradient.enabled:
         maps["gradient"] = attribution.gradient(score, signal, layout.basis, max_batch=max_batch)
@@ -147,6 +155,8 @@ def explain(
         maps["smoothgrad"] = getattr(smoothed, settings.smoothgrad.aggregate)
         profiles |= _smoothgrad_profiles(smoothed, coefficients)
         n_backward += int(smoothed.n_draws.sum())
+        if config.analyses.faithfulness.enabled:
+            groups = smoothed.group_means.replace(smoothed.group_means.flat.cpu())
     if settings.integrated_gradients.enabled:
         path = settings.integrated_gradients
         integrated = attribution.integrated_gradients(
@@ -174,7 +184,7 @@ def explain(
         rankings["coalition_gradients"] = rank_coalitions(config, found).cpu()
         n_backward += len(signal) * found.n_passes
     on_cpu = {method: values.replace(values.flat.cpu()) for method, values in maps.items()}
-    return Explanation(profiles, on_cpu, n_forward, n_backward, rankings)
+    return Explanation(profiles, on_cpu, n_forward, n_backward, groups, rankings)
 
 
 def coalitions_of(
@@ -206,6 +216,31 @@ def rank_coalitions(config: AuditConfig, found: CoalitionGradient) -> Tensor:
     settings = config.attribution.coalition_gradients
     ranking = found.importance(settings.benefit_of_doubt, settings.approximation_first)
     return ranking.nan_to_num(0.0, 0.0, 0.0)
+
+
+def target_score(
+    config: AuditConfig,
+    model: LoadedModel,
+    signal: Tensor,
+    targets: Tensor,
+    n_valid: Tensor | None = None,
+) -> ScoreFn:
+    """The score that an audit explains, as a function of what precedes the padding.
+
+    Args:
+        signal: Shape (batch, channel, *space); only its device and length matter.
+        targets: Class explained, shape (batch,).
+        n_valid: Length of each series before its padding.
+    """
+    score: ScoreFn = ClassScore(
+        model.module,
+        targets.to(signal.device),
+        kind=config.attribution.score,
+        head=model.head,
+    )
+    if n_valid is None:
+        return score
+    return UnpaddedScore(score, support_of(n_valid.to(signal.device), signal.shape[-1]))
 
 
 def halve_on_out_of_memory(

@@ -18,6 +18,7 @@ from tasks.datasets import Manifest, SampleReader, build_manifest
 from tasks.datasets.sample import Signal
 from tasks.errors import ConfigError, IdentityError, IncompleteAuditError
 from tasks.identity import AUDIT_FILE, basis_layout
+from tasks.mean_curves import MeanCurve, mean_curves
 from tasks.minimal_gallery import masked_examples
 from tasks.preprocessing import Preprocessing
 from tasks.reporting import MixtureSounds, SampleExplanation
@@ -172,13 +173,23 @@ class StoredAudit:
         )
 
     def examples(self) -> dict[str, Any]:
-        """What analyses kept of single samples, by section of the configuration."""
+        """What analyses kept beside their metrics, by section of the configuration."""
         return {
             "separation": self.mixtures(),
             "hybrid": self.hybrids(),
             "minimal": masked_examples(self, "minimal"),
             "minimal_masks": masked_examples(self, "minimal_masks"),
+            "faithfulness": self.curves(),
         }
+
+    def curves(self) -> list[MeanCurve]:
+        """Mean curves of insertion and deletion of the shards that are done."""
+        if not self.config.analyses.faithfulness.enabled:
+            return []
+        shards = plan_shards(len(self.manifest.table), self.config.store.shard_size)
+        receipts = completed_shards(self.folder, shards, self.audit["digest"])
+        done = [shard for shard in shards if shard.index in receipts]
+        return mean_curves(self.folder, done, self.config.analyses.intervals.confidence)
 
     def mixtures(self) -> list[MixtureSounds]:
         """Sounds of the examples of mixtures, rebuilt from the most coefficients, where stored."""

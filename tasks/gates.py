@@ -67,7 +67,7 @@ def judge(
         _few_bad(counts, max_bad_fraction),
         _all_finite(metrics),
     ]
-    return integrity + [_judge_metric(gate, metrics) for gate in gates]
+    return integrity + [judge_metric(gate, metrics) for gate in gates]
 
 
 def failed(results: Sequence[GateResult]) -> bool:
@@ -132,7 +132,12 @@ def _add_case(suite: ElementTree.Element, result: GateResult) -> None:
         ElementTree.SubElement(case, "system-out").text = reason
 
 
-def _judge_metric(gate: GateConfig, metrics: Sequence[Mapping[str, Any]]) -> GateResult:
+def judge_metric(gate: GateConfig, metrics: Sequence[Mapping[str, Any]]) -> GateResult:
+    """Judge one bound from the interval of its metric; inconclusive where there is no number.
+
+    Args:
+        metrics: The list `metrics` of summary.json.
+    """
     found = [metric for metric in metrics if _matches(metric, gate)]
     if len(found) != 1:
         return _metric_result(gate, "inconclusive", _not_found(gate, metrics, len(found)), {})

@@ -21,6 +21,7 @@ from tasks.reporting import profile_figures, write_report
 from tasks.store import AuditFolder, completed_shards, plan_shards
 from tasks.store.tables import read_table
 from tasks.tracking import Publication, PublishedRun, publish, resolve_tracking_uri
+from tasks.trust import TRUSTWORTHY
 
 _FILES = ("report.html", "summary.json", "audit.json", "gates.json", "gates.xml")
 _PREVIEW_ROWS = 1000
@@ -152,7 +153,17 @@ def _tags(
         "audit.folder": folder.url,
         "audit.complete": str(outcome.summary["complete"]).lower(),
         "audit.gates": "fail" if outcome.gates_failed else "pass",
+        **_trust_tag(outcome.summary),
     }
+
+
+def _trust_tag(summary: dict[str, Any]) -> dict[str, str]:
+    """Whether the explanations passed their sanity checks, where any were made."""
+    for entry in summary["metrics"]:
+        if entry["name"] == TRUSTWORTHY and not entry["labels"]:
+            words = {0.0: "fail", 1.0: "pass"}
+            return {"audit.trustworthy": words.get(entry["estimate"], "inconclusive")}
+    return {}
 
 
 def _note(folder: AuditFolder, summary: dict[str, Any]) -> str:

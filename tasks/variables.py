@@ -15,7 +15,7 @@ import numpy as np
 
 from wam_core.intervals import NO_SUMS, FloatArray, Interval, ReplicateSums
 
-_WHOLE_NUMBERS = ("level", "other_level", "cut", "severity")
+_WHOLE_NUMBERS = ("level", "other_level", "cut", "severity", "stage")
 
 Labels = dict[str, str | int]
 

@@ -178,6 +178,7 @@ class IntegratedGradient:
 
     Attributes:
         attribution: Coefficients minus baseline, times the path-averaged gradient.
+        path_gradient: The path-averaged gradient alone.
         score_input: Score at the input, shape (batch,).
         score_baseline: Score at the baseline, shape (batch,).
         completeness_gap: |sum of attributions - difference of scores| over |difference of scores|,
@@ -186,6 +187,7 @@ class IntegratedGradient:
     """
 
     attribution: WaveletCoefficients
+    path_gradient: WaveletCoefficients
     score_input: Float[Tensor, " batch"]
     score_baseline: Float[Tensor, " batch"]
     completeness_gap: Float[Tensor, " batch"]
@@ -238,11 +240,12 @@ def integrated_gradients(
             gradients = gradients.unflatten(0, path.shape[:2])
             mean_gradient[rows] += (per_version(weight, signal) * gradients).sum(0)
     # The difference of the coefficients is the transform of the difference: one transform.
-    attribution = coefficient_gradient(mean_gradient, layout)
-    attribution = attribution.replace(attribution.flat * decompose(difference, basis).flat)
+    path_gradient = coefficient_gradient(mean_gradient, layout)
+    attribution = path_gradient.replace(path_gradient.flat * decompose(difference, basis).flat)
     score_input, score_baseline = torch.cat(scores, dim=1)
     return IntegratedGradient(
         attribution=attribution,
+        path_gradient=path_gradient,
         score_input=score_input,
         score_baseline=score_baseline,
         completeness_gap=_completeness_gap(attribution, score_input - score_baseline),

@@ -49,11 +49,13 @@ class CoalitionGradient:
         attribution: gamma, signed; shape (batch, channel, coefficient).
         magnitude: |z - z0| times the mean of |df/dz|: what a coefficient may be worth at most, if
             the sign of its gradient were always in its favour.
+        mean_gradient: The gradient averaged over coalitions, without the factor z - z0.
         n_passes: Passes forward and backward per sample.
     """
 
     attribution: WaveletCoefficients
     magnitude: WaveletCoefficients
+    mean_gradient: WaveletCoefficients
     n_passes: int
 
     def importance(
@@ -137,10 +139,11 @@ def coalition_gradients(
                 sums[rows] += gradient
                 absolute[rows] += coefficient_gradient(gradient, layout).flat.abs()
     difference = masked.coefficients.flat
-    mean = coefficient_gradient(sums / n_samples, layout).flat
+    mean = coefficient_gradient(sums / n_samples, layout)
     return CoalitionGradient(
-        attribution=WaveletCoefficients(difference * mean, layout),
+        attribution=WaveletCoefficients(difference * mean.flat, layout),
         magnitude=WaveletCoefficients(difference.abs() * absolute / n_samples, layout),
+        mean_gradient=mean,
         n_passes=n_samples,
     )
 

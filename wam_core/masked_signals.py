@@ -2,7 +2,7 @@
 
 Coefficients that are absent take the values of a baseline, such as the sample's mean: nothing is
 rescaled, so contrast stays what it was, and a signal without any is the baseline itself. A
-coefficient is absent from every channel alike.
+coefficient is absent from every channel alike, unless a mask names the channel.
 """
 
 from __future__ import annotations
@@ -64,10 +64,12 @@ class MaskedSignal:
         """Baseline plus mask times what the coefficients add: 0 is absent, 1 present.
 
         Args:
-            mask: Shape (row, coefficient), one value for all channels; boolean or in [0, 1].
+            mask: Shape (row, coefficient), one value for all channels, or (row, channel,
+                coefficient); boolean or in [0, 1].
             rows: Positions in the batch that the mask is for; all without it.
         """
-        kept = self.coefficients.replace(self.coefficients.flat[rows] * mask[:, None])
+        weight = mask[:, None] if mask.ndim == 2 else mask
+        kept = self.coefficients.replace(self.coefficients.flat[rows] * weight)
         return self.baseline[rows] + reconstruct(kept).to(self.baseline.dtype)
 
 

@@ -76,12 +76,22 @@ def importance_maps(attribution: WaveletCoefficients) -> Float[Tensor, "batch le
     spread over the points of that coefficient: a map sums to about the level's importance. Channels
     and orientations are added after the absolute value.
     """
-    layout = attribution.layout
-    magnitude = attribution.replace(attribution.flat.abs().sum(1))
+    return spread_over_points(attribution.replace(attribution.flat.abs().sum(1)))
+
+
+def spread_over_points(importance: WaveletCoefficients) -> Float[Tensor, "batch level *space"]:
+    """Importance of coefficients at each point of the signal, with its sign, finest level first.
+
+    A coefficient's importance is spread over the points whose nearest wavelet of its band it is.
+
+    Args:
+        importance: Shape (batch, coefficient).
+    """
+    layout = importance.layout
     maps = []
     for level_name in layout.level_names:
         bands = layout.bands_of(level_name)
-        total = torch.stack([_at_points(magnitude[band], band, layout) for band in bands]).sum(0)
+        total = torch.stack([_at_points(importance[band], band, layout) for band in bands]).sum(0)
         maps.append(total / 2 ** (bands[0].level * layout.ndim))
     return torch.stack(maps, dim=1)
 

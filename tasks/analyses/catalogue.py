@@ -7,9 +7,12 @@ from tasks.analyses.contract import Analysis
 from tasks.analyses.corruptions import Corruptions
 from tasks.analyses.critical_bands import CriticalBands
 from tasks.analyses.cue_conflict import CueConflict
+from tasks.analyses.faithfulness import Faithfulness
 from tasks.analyses.hybrid import Hybrid
+from tasks.analyses.input_faithfulness import Benchmark
 from tasks.analyses.minimal import Minimal
 from tasks.analyses.minimal_masks import MinimalMasks
+from tasks.analyses.sanity import Sanity
 from tasks.analyses.separation import Separation
 from tasks.analyses.shortcuts import Shortcuts
 from tasks.analyses.suppression import CueSuppression
@@ -26,6 +29,9 @@ ANALYSES: tuple[type[Analysis], ...] = (
     CueSuppression,
     Separation,
     Corruptions,
+    Faithfulness,
+    Benchmark,
+    Sanity,
 )
 
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import Any, ClassVar, Protocol
 
 import numpy as np
@@ -34,6 +34,20 @@ Measures = dict[Variable, FloatArray]
 
 Metrics = list[tuple[Variable, Interval]]
 """Metrics with their intervals."""
+
+
+@dataclass(frozen=True)
+class Median:
+    """A metric that is a median over samples, of a column of a table.
+
+    Attributes:
+        by: Columns whose values become the labels of the same names.
+    """
+
+    metric: str
+    table: str
+    column: str
+    by: tuple[str, ...]
 
 
 @dataclass(frozen=True)
@@ -79,11 +93,6 @@ class Batch:
         """Some of the samples."""
         index = torch.tensor(places, dtype=torch.long)
         on_device = index.to(self.signal.device)
-        maps = {
-            method: values.replace(values.flat[index])
-            for method, values in self.explanation.maps.items()
-        }
-        rankings = {name: rank[index] for name, rank in self.explanation.rankings.items()}
         return Batch(
             rows=[self.rows[place] for place in places],
             sample_ids=[self.sample_ids[place] for place in places],
@@ -94,7 +103,7 @@ class Batch:
             prediction=Prediction(
                 self.prediction.logits[index], self.prediction.probabilities[index]
             ),
-            explanation=replace(self.explanation, maps=maps, rankings=rankings),
+            explanation=self.explanation.take(index),
         )
 
     @property
@@ -194,6 +203,7 @@ class Analysis(ABC):
         units: Unit and better direction of each of its metrics.
         proportions: Metrics that are means of yes and no.
         many: Metrics with so many labels that their means keep fewer bootstrap replicates.
+        medians: Metrics that are medians.
     """
 
     section: ClassVar[str]
@@ -201,6 +211,7 @@ class Analysis(ABC):
     units: ClassVar[Mapping[str, tuple[str, str]]]
     proportions: ClassVar[frozenset[str]] = frozenset()
     many: ClassVar[frozenset[str]] = frozenset()
+    medians: ClassVar[tuple[Median, ...]] = ()
 
     def __init__(self, config: AuditConfig) -> None:
         self.config = config

@@ -11,6 +11,7 @@ import pandas as pd
 from tasks.analyses.contract import Measures, ShardTables
 from tasks.analyses.corruption_choice import CLEAN, CorruptionChoice
 from tasks.variables import Variable
+from wam_core.calibration import confidence_gaps
 from wam_core.intervals import FloatArray
 
 ACCURACY = "robustness/accuracy"
@@ -22,9 +23,6 @@ LEVEL_DAMAGE = "robustness/level_damage_power"
 LEVEL_SIGNAL = "robustness/level_signal_power"
 CONFIDENCE_GAP = "robustness/confidence_gap"
 """Of a bin of confidence: right answers less confidence, over all answers."""
-
-N_BINS = 15
-"""Bins of confidence, equally wide, as in Guo et al. (2017)."""
 
 _COLUMNS = {"correct": ACCURACY, "nll": NLL, "brier": BRIER}
 
@@ -114,15 +112,10 @@ class CorruptedSamples:
         }
         found: Measures = {}
         for severity, steps in groups.items():
-            confidence = self.verdicts["confidence"][:, steps]
-            gap = self.verdicts["correct"][:, steps] - confidence
-            known = np.isfinite(gap)
-            number = np.clip(np.ceil(np.nan_to_num(confidence) * N_BINS) - 1, 0, N_BINS - 1)
-            n_answers = known.sum(1)
-            for place in range(N_BINS):
-                total = np.where(known & (number == place), gap, 0.0).sum(1)
-                with np.errstate(invalid="ignore", divide="ignore"):
-                    mean = np.where(n_answers > 0, total / n_answers, np.nan)
+            gaps = confidence_gaps(
+                self.verdicts["confidence"][:, steps], self.verdicts["correct"][:, steps]
+            )
+            for place, mean in enumerate(mean_of_known(gaps).T):
                 found[Variable.of(CONFIDENCE_GAP, severity=severity, bin=place)] = mean
         return found
 
@@ -130,6 +123,13 @@ class CorruptedSamples:
 def step_labels(name: str, severity: int | None = None) -> dict[str, object]:
     """Labels of a corruption's metrics; what is not damaged has no severity."""
     return {"corruption": name, "severity": severity or None}
+
+
+def mean_of_known(values: FloatArray) -> FloatArray:
+    """Mean over the second axis of what is not NaN; NaN where nothing is."""
+    known = np.isfinite(values)
+    with np.errstate(invalid="ignore", divide="ignore"):
+        return np.asarray(np.where(known, values, 0.0).sum(1) / known.sum(1))
 
 
 def _places(

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -18,12 +17,15 @@ from tasks.analyses.corrupted_samples import (
     FLIP_RATE,
     LEVEL_DAMAGE,
     LEVEL_SIGNAL,
-    N_BINS,
     NLL,
     step_labels,
 )
 from tasks.analyses.corruption_choice import CLEAN, CorruptionChoice
 from tasks.variables import MeansOfSamples, Variable
+from wam_core.calibration import N_BINS
+from wam_core.corruption_error import REFERENCES, ReferenceErrors
+from wam_core.corruptions import SEVERITIES
+from wam_core.footprints import footprint, footprint_centroid, frequency_class
 from wam_core.intervals import FloatArray
 
 RETENTION = "robustness/retention"
@@ -57,6 +59,8 @@ PROPORTIONS = frozenset({ACCURACY, FLIP_RATE})
 MANY = frozenset({FLIP_RATE, NLL, BRIER, CONFIDENCE_GAP, DAMAGE, LEVEL_DAMAGE, LEVEL_SIGNAL})
 
 NO_REFERENCE = "none"
+REFERENCE_TALLY = ("corruptions", "reference")
+"""Of rows by the reference that they name; the name follows."""
 
 Groups = list[tuple[dict[str, object], list[Variable]]]
 """Labels of a metric, and the variables that it is made of."""
@@ -119,7 +123,38 @@ class _Conclusions:
         if not variables:
             return []
         plain = Variable.of(MEAN_CORRUPTION_ERROR, reference=NO_REFERENCE)
-        return [(plain, self.means.derive(variables, lambda rows: 1 - rows.mean(1)))]
+        metrics: Metrics = [(plain, self.means.derive(variables, lambda rows: 1 - rows.mean(1)))]
+        named = [key[2] for key in self.means.tallies if key[:2] == REFERENCE_TALLY]
+        if self.choice.settings.severities == SEVERITIES:
+            for name in named:
+                metrics += self._over(REFERENCES[name])
+        return metrics
+
+    def _over(self, reference: ReferenceErrors) -> Metrics:
+        """Errors over the reference's, by corruption, and their mean where all are made."""
+        clean = Variable.of(ACCURACY, **step_labels(CLEAN))
+        known = {
+            name: variables
+            for name in reference.corrupted
+            for variables in [self._of(ACCURACY, name)]
+            if self._have(variables)
+        }
+        metrics: Metrics = []
+        for name, variables in known.items():
+            labels = {"corruption": name, "reference": reference.name}
+            each, relative = _error_over(reference, name), _relative_error_over(reference, name)
+            metrics += [
+                (Variable.of(CORRUPTION_ERROR, **labels), self.means.derive(variables, each)),
+                (
+                    Variable.of(RELATIVE_CORRUPTION_ERROR, **labels),
+                    self.means.derive([clean, *variables], relative),
+                ),
+            ]
+        if known.keys() == reference.corrupted.keys():
+            every = [variable for variables in known.values() for variable in variables]
+            mean = self.means.derive(every, _mean_error_over(reference, list(known)))
+            metrics.append((Variable.of(MEAN_CORRUPTION_ERROR, reference=reference.name), mean))
+        return metrics
 
     def calibration(self) -> Metrics:
         """Expected calibration error of the samples as they are, and of each severity's."""
@@ -159,7 +194,7 @@ class _Conclusions:
                 Variable.of(SIZE, **labels),
                 self.means.derive([Variable.of(DAMAGE, **labels)], lambda rows: rows[:, 0] ** 0.5),
             ),
-            (Variable.of(CENTROID, **labels), self.means.derive(damage, _centroid)),
+            (Variable.of(CENTROID, **labels), self.means.derive(damage, footprint_centroid)),
         ]
         clean = self._levels(LEVEL_SIGNAL, step_labels(CLEAN))
         signal = self._levels(LEVEL_SIGNAL, labels)
@@ -230,25 +265,6 @@ class _Conclusions:
         return bool(variables) and all(variable in self.means for variable in variables)
 
 
-def frequency_class(power: FloatArray, fine_levels: int) -> str:
-    """Where most of the energy of a damage lies: high, mid or low frequencies.
-
-    High are the fine levels, mid half of the other levels of detail (rounded up), low the rest.
-    Severities count alike.
-
-    Args:
-        power: Of every severity in every level, finest first, the approximation last.
-
-    Example:
-        >>> frequency_class(np.array([[0.75, 0.15, 0.05, 0.03, 0.01, 0.01]]), 2)
-        'high'
-    """
-    share = (power / power.sum(1, keepdims=True)).mean(0)
-    mid_ends = fine_levels + math.ceil((len(share) - 1 - fine_levels) / 2)
-    parts = np.split(share, [fine_levels, mid_ends])
-    return ("high", "mid", "low")[int(np.argmax([part.sum() for part in parts]))]
-
-
 def _mean(rows: FloatArray) -> FloatArray:
     return np.asarray(rows.mean(1))
 
@@ -266,18 +282,37 @@ def _ratio(rows: FloatArray) -> FloatArray:
 
 
 def _share_of(place: int) -> Callable[[FloatArray], FloatArray]:
-    return lambda rows: rows[:, place] / rows.sum(1)
-
-
-def _centroid(rows: FloatArray) -> FloatArray:
-    octaves = np.arange(1, rows.shape[1] + 1)
-    return np.asarray((rows * octaves).sum(1) / rows.sum(1))
+    return lambda rows: footprint(rows)[:, place]
 
 
 def _mean_centroid(n_levels: int) -> Callable[[FloatArray], FloatArray]:
     def mean(rows: FloatArray) -> FloatArray:
-        each = [_centroid(rows[:, start : start + n_levels])
-                for start in range(0, rows.shape[1], n_levels)]  # fmt: skip
+        by_severity = rows.reshape(len(rows), -1, n_levels)
+        return np.asarray(footprint_centroid(by_severity).mean(1))
+
+    return mean
+
+
+def _error_over(reference: ReferenceErrors, name: str) -> Callable[[FloatArray], FloatArray]:
+    return lambda rows: reference.corruption_error(name, 1 - rows.mean(1))
+
+
+def _relative_error_over(
+    reference: ReferenceErrors, name: str
+) -> Callable[[FloatArray], FloatArray]:
+    return lambda rows: reference.relative_corruption_error(
+        name, 1 - rows[:, 1:].mean(1), 1 - rows[:, 0]
+    )
+
+
+def _mean_error_over(
+    reference: ReferenceErrors, names: list[str]
+) -> Callable[[FloatArray], FloatArray]:
+    def mean(rows: FloatArray) -> FloatArray:
+        errors = 1 - rows.reshape(len(rows), len(names), -1).mean(2)
+        each = [
+            reference.corruption_error(name, errors[:, place]) for place, name in enumerate(names)
+        ]
         return np.asarray(np.mean(each, axis=0))
 
     return mean

@@ -24,7 +24,13 @@ from tasks.analyses.contract import (
 )
 from tasks.analyses.corrupted_samples import CorruptedSamples
 from tasks.analyses.corruption_choice import CorruptionChoice
-from tasks.analyses.corruption_conclusions import MANY, PROPORTIONS, UNITS, robustness_metrics
+from tasks.analyses.corruption_conclusions import (
+    MANY,
+    PROPORTIONS,
+    REFERENCE_TALLY,
+    UNITS,
+    robustness_metrics,
+)
 from tasks.analyses.corruption_sentences import corruption_sentences
 from tasks.analyses.damage import DamagedSamples
 from tasks.analyses.flips import FLIP_UNITS, FLIPS, flip_measures, flip_metrics
@@ -67,10 +73,7 @@ class Corruptions(Analysis):
     def tally(self, tables: ShardTables) -> Tallies:
         """Which reference the rows name."""
         names = tables["corruptions"]["reference"].dropna().value_counts()
-        return {
-            ("corruptions", "reference", str(name)): np.array([float(n)])
-            for name, n in names.items()
-        }
+        return {(*REFERENCE_TALLY, str(name)): np.array([float(n)]) for name, n in names.items()}
 
     def conclude(self, means: MeansOfSamples) -> Metrics:
         """Means over corruptions, errors, footprints, and the link to reliance."""

@@ -7,18 +7,16 @@ from functools import cached_property
 
 import torch
 from torch import Tensor
-from torch.nn import functional
 
 from tasks.analyses.contract import AuditParts, Batch, Findings, Row
 from tasks.analyses.corruption_choice import CLEAN, CorruptionChoice, Step
 from tasks.analyses.partners import Partner, Partners
 from tasks.explain import Prediction, predict
+from wam_core.calibration import brier_score, log_loss
+from wam_core.corruption_error import ALEXNET
 from wam_core.corruptions import Surroundings
-from wam_core.scores import Head
 from wam_core.sums import band_sums, level_sums
 from wam_core.transform import decompose
-
-ALEXNET = "alexnet"
 
 
 @dataclass(frozen=True)
@@ -49,7 +47,7 @@ class DamagedSamples:
         asked = self.choice.settings.reference
         if asked == "none" or not self.choice.is_imagenet(self.parts.manifest):
             return None
-        return ALEXNET
+        return ALEXNET.name
 
 
 class _BatchOfDamage:
@@ -98,12 +96,11 @@ class _BatchOfDamage:
         damage = delta.flatten(1).square().sum(1).double().cpu() / values
         levels = self._level_powers(index, delta) / values[:, None, None]
         names = self.analysis.parts.layout.level_names
+        certainty = self._certainty(places, prediction)
         for of, place in enumerate(places):
             if not bool(prediction.finite[of]):
                 continue
-            row = self.batch.verdicts(prediction, place, of) | self._certainty(
-                prediction, place, of
-            )
+            row = self.batch.verdicts(prediction, place, of) | certainty[of]
             row |= {"damage_rms": float(damage[of].sqrt()), "reference": self.analysis.reference}
             self.findings.add("corruptions", place, address | row)
             for level, (damage_power, signal_power) in zip(names, levels[of].tolist(), strict=True):
@@ -124,19 +121,23 @@ class _BatchOfDamage:
         ]
         return torch.stack(energies, dim=-1)
 
-    def _certainty(self, prediction: Prediction, place: int, of: int) -> Row:
-        """Confidence, and the losses of the probabilities where they are a distribution."""
-        probabilities = prediction.probabilities[of].double()
-        label, head = self.batch.labels[place], self.analysis.parts.model.head
-        row: Row = {"confidence": float(probabilities.max())}
-        if label is None or not 0 <= label < len(probabilities):
-            return row
-        row["probability_label"] = float(probabilities[label])
-        if head != "multilabel":
-            row["nll"] = _log_loss(prediction.logits[of].double(), label, head)
-            squares = probabilities.square().sum() - 2 * probabilities[label] + 1
-            row["brier"] = float(squares)
-        return row
+    def _certainty(self, places: list[int], prediction: Prediction) -> list[Row]:
+        """Confidence of every sample, and the losses of its probabilities."""
+        labels = [self.batch.labels[place] for place in places]
+        label = torch.tensor([-1 if known is None else known for known in labels])
+        head, probabilities = self.analysis.parts.model.head, prediction.probabilities
+        nll = log_loss(prediction.logits, label, head)
+        brier = brier_score(probabilities, label)
+        n_classes = probabilities.shape[1]
+        rows: list[Row] = []
+        for of, known in enumerate(label.tolist()):
+            row: Row = {"confidence": float(probabilities[of].max())}
+            if 0 <= known < n_classes:
+                row["probability_label"] = float(probabilities[of, known])
+                row["nll"] = float(nll[of])
+                row["brier"] = float(brier[of]) if head != "multilabel" else None
+            rows.append(row)
+        return rows
 
     @cached_property
     def _values(self) -> Tensor:
@@ -164,10 +165,3 @@ def _repeated(partner: Partner, length: int) -> Tensor:
     heard = partner.signal[..., : partner.n_valid]
     times = -(-length // heard.shape[-1])
     return heard.repeat(*[1] * (heard.ndim - 1), times)[..., :length]
-
-
-def _log_loss(logits: Tensor, label: int, head: Head) -> float:
-    """-log of the label's probability, from logits: finite where the probability rounds to 0."""
-    if head == "multiclass":
-        return float(-logits.log_softmax(0)[label])
-    return float(functional.softplus(-logits[label]))

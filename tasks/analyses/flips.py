@@ -17,7 +17,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from tasks.analyses.contract import Measures, Metrics
-from tasks.analyses.corrupted_samples import CorruptedSamples
+from tasks.analyses.corrupted_samples import CorruptedSamples, mean_of_known
 from tasks.analyses.fragility import DAMAGE_SIZE, METHODS, SHAPLEY
 from tasks.analyses.level_game import LevelGame
 from tasks.variables import MeansOfSamples, Variable
@@ -62,8 +62,8 @@ def flip_measures(samples: CorruptedSamples) -> Measures:
         names = {corruption.name for corruption in members}
         for severity in samples.choice.settings.severities:
             steps = samples.steps_of(names, severity)
-            flips = _mean_of_known(1 - samples.verdicts["kept"][:, steps])
-            size = _mean_of_known(samples.verdicts["damage_rms"][:, steps])
+            flips = mean_of_known(1 - samples.verdicts["kept"][:, steps])
+            size = mean_of_known(samples.verdicts["damage_rms"][:, steps])
             with np.errstate(divide="ignore"):
                 controls = {DAMAGE_SIZE: np.log(size), DOUBT: doubt}
             for method, predictor in (shares | controls).items():
@@ -187,12 +187,6 @@ def _binned(predictor: FloatArray, flips: FloatArray, labels: dict[str, object])
         )
         for number in np.unique(numbers[known])
     }
-
-
-def _mean_of_known(values: FloatArray) -> FloatArray:
-    known = np.isfinite(values)
-    with np.errstate(invalid="ignore", divide="ignore"):
-        return np.asarray(np.where(known, values, 0.0).sum(1) / known.sum(1))
 
 
 def _areas_apart(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Literal
 
 import numpy as np
@@ -30,8 +30,12 @@ def ranking_methods(config: AuditConfig) -> list[str]:
 
 
 def selections(config: AuditConfig) -> list[str]:
-    """All rankings, as tables name them: by methods, by evidence, and without a model."""
-    methods = ranking_methods(config)
+    """All rankings, as tables name them."""
+    return selections_of(config, ranking_methods(config))
+
+
+def selections_of(config: AuditConfig, methods: Sequence[str]) -> list[str]:
+    """Rankings by some methods: by their maps, by evidence, and without a model."""
     explained = [config.attribution.profile_of_map(method) for method in methods]
     evidence = [EVIDENCE] if "integrated_gradients" in methods else []
     return [*explained, *evidence, *MODEL_FREE]

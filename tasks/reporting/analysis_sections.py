@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -13,9 +13,11 @@ from tasks.reporting.corruptions import corruption_section
 from tasks.reporting.critical_bands import critical_bands_section
 from tasks.reporting.cue_conflict import conflict_figures
 from tasks.reporting.environment import environment
+from tasks.reporting.faithfulness import faithfulness_section
 from tasks.reporting.hybrid import example_pictures, hybrid_rows
 from tasks.reporting.metric_table import MetricTable
 from tasks.reporting.minimal import MASK_COLUMNS, minimal_section
+from tasks.reporting.sanity import sanity_section
 from tasks.reporting.separation import mixture_sections
 from tasks.reporting.shortcuts import shortcuts_section
 from tasks.reporting.suppression import suppression_table
@@ -30,6 +32,7 @@ class SectionContext:
         confidence: Of the intervals, such as "95 %".
         examples: What analyses kept of single samples, by section of the configuration.
         settings: The section `analyses` of the audit's configuration.
+        trust: The list `trust` of summary.json: how every method was judged.
     """
 
     table: MetricTable
@@ -37,6 +40,7 @@ class SectionContext:
     confidence: str
     examples: Mapping[str, Any]
     settings: Mapping[str, Any]
+    trust: Sequence[Mapping[str, Any]] = ()
 
 
 @dataclass(frozen=True)
@@ -135,6 +139,23 @@ def _corruptions(context: SectionContext) -> AnalysisSection | None:
     return _rendered(context, "damage", "Damage", "corruptions.html.j2", section=section)
 
 
+def _faithfulness(context: SectionContext) -> AnalysisSection | None:
+    section = faithfulness_section(context.table, context.examples.get("faithfulness", ()))
+    if section is None:
+        return None
+    return _rendered(
+        context, "faithfulness", "Faithfulness", "faithfulness.html.j2", section=section
+    )
+
+
+def _sanity(context: SectionContext) -> AnalysisSection | None:
+    limits = (context.settings.get("sanity") or {}).get("limits") or {}
+    section = sanity_section(context.table, context.trust, limits.get("similarity"))
+    if section is None:
+        return None
+    return _rendered(context, "sanity", "Sanity checks", "sanity.html.j2", section=section)
+
+
 _SECTIONS: tuple[Callable[[SectionContext], AnalysisSection | None], ...] = (
     _band_removal,
     _critical_bands,
@@ -145,4 +166,6 @@ _SECTIONS: tuple[Callable[[SectionContext], AnalysisSection | None], ...] = (
     _suppression,
     _mixtures,
     _corruptions,
+    _faithfulness,
+    _sanity,
 )

@@ -22,13 +22,13 @@ from tasks.analyses.corruption_conclusions import (
     NO_REFERENCE,
     RETENTION,
     SIZE,
-    frequency_class,
 )
 from tasks.reporting.damage_charts import CellChart, CellValue, cell_chart
 from tasks.reporting.formatting import percent, significant
 from tasks.reporting.fragility import LinkSection, link_section
 from tasks.reporting.metric_table import Metric, MetricTable
 from tasks.reporting.wording import level_title
+from wam_core.footprints import FrequencyClass, frequency_class
 
 _CLEAN = {"corruption": CLEAN}
 _ABBREVIATED = re.compile(r"\b(jpeg|mp3)\b", re.IGNORECASE)
@@ -142,7 +142,7 @@ class _Damage:
         return ()
 
     @cached_property
-    def frequencies(self) -> dict[str, str]:
+    def frequencies(self) -> dict[str, FrequencyClass]:
         """Class of frequency of each kind of damage, by its measured footprint."""
         fine_levels = int((self.settings.get("reliance") or {}).get("fine_levels") or 1)
         classes = {}

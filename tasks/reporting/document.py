@@ -94,6 +94,7 @@ def write_report(
                 confidence(audit),
                 examples or {},
                 (audit.get("config") or {}).get("analyses") or {},
+                summary.get("trust") or (),
             )
         ),
         "cards": cards,

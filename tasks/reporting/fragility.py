@@ -23,8 +23,7 @@ from tasks.reporting.damage_charts import LossChart, LossValue, loss_chart
 from tasks.reporting.formatting import significant
 from tasks.reporting.metric_table import Metric, MetricTable
 from tasks.reporting.wording import method_title
-
-FREQUENCIES = ("high", "mid", "low")
+from wam_core.footprints import FREQUENCY_CLASSES, FrequencyClass
 
 _TITLES = {
     SHAPLEY: "Shapley values of levels",
@@ -75,7 +74,9 @@ class LinkSection:
     n: int
 
 
-def link_section(table: MetricTable, frequencies: Mapping[str, str]) -> LinkSection | None:
+def link_section(
+    table: MetricTable, frequencies: Mapping[str, FrequencyClass]
+) -> LinkSection | None:
     """The part, or nothing where too few kinds of damage were made.
 
     Args:
@@ -131,7 +132,9 @@ def _ranking_row(table: MetricTable, metric: Metric) -> RankingRow:
     )  # fmt: skip
 
 
-def _chart(table: MetricTable, main: Metric, frequencies: Mapping[str, str]) -> LossChart | None:
+def _chart(
+    table: MetricTable, main: Metric, frequencies: Mapping[str, FrequencyClass]
+) -> LossChart | None:
     values = []
     for metric in table.named(OBSERVED):
         predicted = table.one(PREDICTED, metric.labels | main.labels)
@@ -149,7 +152,7 @@ def _chart(table: MetricTable, main: Metric, frequencies: Mapping[str, str]) -> 
                 metric.estimate,
                 metric.low,
                 metric.high,
-                FREQUENCIES.index(kind),
+                FREQUENCY_CLASSES.index(kind),
                 tip,
             )
         )

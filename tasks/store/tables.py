@@ -133,6 +133,54 @@ SCHEMAS: dict[str, pa.Schema] = {
     "minimal_mask_levels": pa.schema(
         [*_ADDRESS, ("alpha", pa.float64()), ("level", pa.string()), *_COMPOSITION]
     ),
+    "faithfulness": pa.schema(
+        [
+            *_ADDRESS,
+            ("method", pa.string()),
+            *[
+                (f"{prefix}{area}", pa.float64())
+                for prefix in ("", "energy_", "replacement_")
+                for area in ("insertion", "deletion", "faith")
+            ],
+            ("class_contrast", pa.float64()),
+            ("mu_fidelity", pa.float64()),
+            ("spectra", pa.float64()),
+            ("input_fidelity", pa.bool_()),
+            ("drop", pa.float64()),
+            ("increase", pa.bool_()),
+            ("gain", pa.float64()),
+            ("gini", pa.float64()),
+            ("hoyer", pa.float64()),
+            ("reliability", pa.float64()),
+            ("end_point_gap", pa.float64()),
+            ("n_steps", pa.int64()),
+            ("n_subsets", pa.int64()),
+        ]
+    ),
+    "benchmark": pa.schema(
+        [
+            *_ADDRESS,
+            ("method", pa.string()),
+            ("domain", pa.string()),
+            ("insertion", pa.float64()),
+            ("deletion", pa.float64()),
+            ("faith", pa.float64()),
+            ("mu_fidelity", pa.float64()),
+            ("spectra", pa.float64()),
+            ("input_fidelity", pa.bool_()),
+        ]
+    ),
+    "curves": pa.schema(
+        [
+            *_ADDRESS,
+            ("method", pa.string()),
+            ("removal", pa.string()),
+            ("step", pa.int64()),
+            ("fraction", pa.float64()),
+            ("insertion_probability", pa.float64()),
+            ("deletion_probability", pa.float64()),
+        ]
+    ),
     "orientations": pa.schema(
         [
             *_ADDRESS,
@@ -175,6 +223,22 @@ SCHEMAS: dict[str, pa.Schema] = {
     ),
     "critical_bands": pa.schema(
         [*_ADDRESS, ("level", pa.string()), ("noise", pa.float64()), *_VERDICT]
+    ),
+    "sanity": pa.schema(
+        [
+            *_ADDRESS,
+            ("method", pa.string()),
+            ("comparison", pa.string()),
+            ("stage", pa.int64()),
+            ("layers", pa.string()),
+            ("randomised_share", pa.float64()),
+            ("spearman", pa.float64()),
+            ("spearman_signed", pa.float64()),
+            ("spearman_within_bands", pa.float64()),
+            ("ssim", pa.float64()),
+            ("hog", pa.float64()),
+            ("profile_overlap", pa.float64()),
+        ]
     ),
     "cue_conflict": pa.schema(
         [

@@ -8,7 +8,7 @@ from tasks.tracking.connection import TrackingError
 from tasks.tracking.locations import artifact_root, resolve_tracking_uri, without_password
 from tasks.tracking.metrics import LoggedMetrics, MetricPoint, plan_metrics
 from tasks.tracking.publication import Publication, PublishedRun
-from tasks.tracking.publishing import publish
+from tasks.tracking.publishing import add_files, publish
 from tasks.tracking.runs import find_run, tracked_run
 
 __all__ = [
@@ -17,6 +17,7 @@ __all__ = [
     "Publication",
     "PublishedRun",
     "TrackingError",
+    "add_files",
     "artifact_root",
     "find_run",
     "plan_metrics",

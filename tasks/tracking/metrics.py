@@ -22,7 +22,7 @@ NAME_LIMIT = 199
 
 _NAME_LENGTH = 250
 _FORBIDDEN = re.compile(r"[^A-Za-z0-9_\-. /]+")
-_STEPPED = ("level", "severity")
+_STEPPED = ("level", "severity", "stage")
 _APPROXIMATION = "approximation"
 _BARE = ("method", "quantile")
 _TABLE_ONLY = ("class", "category")

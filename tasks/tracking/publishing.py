@@ -18,6 +18,7 @@ from __future__ import annotations
 
 import tempfile
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -75,6 +76,21 @@ def publish(uri: str, publication: Publication) -> PublishedRun:
     page = f"/#/experiments/{experiment_id}/runs/{run.info.run_id}"
     url = f"{uri}{page}" if is_server(uri) else ""
     return PublishedRun(run.info.run_id, experiment_id, page, url, complete, superseded)
+
+
+def add_files(uri: str, run_id: str, files: Sequence[Path], folder: str) -> None:
+    """Put files beside those of a published audit; the same names are written over.
+
+    Args:
+        uri: As `resolve_tracking_uri` gives it.
+        folder: Of the run's artifacts.
+
+    Raises:
+        TrackingError: For any failure.
+    """
+    with connection(uri, f"adding files to run {run_id}") as client:
+        for file in files:
+            client.log_artifact(run_id, str(file), folder)
 
 
 def _usable(run: Run, logged: LoggedMetrics) -> bool:

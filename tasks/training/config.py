@@ -77,6 +77,11 @@ class TrainingConfig(Frozen):
     optimisation: OptimisationConfig = OptimisationConfig()
     augmentations: tuple[AugmentationConfig, ...] = ()
     seed: NonNegativeInt = Field(0, description="Of initial weights, order and augmentations.")
+    permute_labels: bool = Field(
+        False,
+        description="Train on labels dealt out among the training samples at random, by seed: the "
+        "network of a data randomisation test. The card then says how well they were learned.",
+    )
     device: str = Field("cpu", description="auto, cpu, cuda or cuda:1.")
     threads: PositiveInt | None = Field(None, description="CPU threads; default: PyTorch's.")
     weights: str = Field(description="The .safetensors file to write.")

@@ -82,6 +82,8 @@ def train(config: TrainingConfig, on_epoch: EpochListener | None = None) -> Trai
         training = read_signals(config.training_dataset(), preprocessing, "training")
         test = read_signals(config.test_dataset(), preprocessing, "test")
         check_separate(training, test)
+        if config.permute_labels:
+            training = training.with_permuted_labels(config.seed)
         model = build_model(config.model, device).module
         normalisation = Normalisation(preprocessing).to(device)
         if config.probe is None:
@@ -97,10 +99,12 @@ def train(config: TrainingConfig, on_epoch: EpochListener | None = None) -> Trai
         weights = save_weights(trained, config)
         read_into(trained, weights)
         measures = test_measures(network, test, config)
+        learned = test_measures(network, training, config) if config.permute_labels else {}
     metrics = {
         "name": config.name,
         "config": config.model_dump(mode="json"),
-        "training": {"n": len(training), "digest": training.digest, "loss_by_epoch": losses},
+        "training": {"n": len(training), "digest": training.digest, "loss_by_epoch": losses}
+        | ({"accuracy_on_permuted_labels": learned["accuracy"]} if learned else {}),
         "test": {"digest": test.digest, **measures},
         "n_parameters": sum(parameter.numel() for parameter in trained.parameters()),
         "torch": torch.__version__,

@@ -14,6 +14,7 @@ from tasks.config import DatasetConfig
 from tasks.datasets import SampleReader, build_manifest
 from tasks.errors import DatasetError
 from tasks.preprocessing import Preprocessing
+from wam_core.noise import generator
 
 _READ_THREADS = 4
 
@@ -51,6 +52,17 @@ class LabelledSignals:
     def with_signals(self, signals: Tensor) -> LabelledSignals:
         """The same samples seen through something."""
         return replace(self, signals=signals)
+
+    def with_permuted_labels(self, seed: int) -> LabelledSignals:
+        """The same signals with the same labels dealt out anew (Adebayo et al. 2018).
+
+        Which label a signal gets depends on the seed and on the ids, not on their order.
+        """
+        by_id = torch.tensor(sorted(range(len(self)), key=self.ids.__getitem__))
+        drawn = generator(seed, "permuted labels", draw=0).permutation(len(self))
+        labels = torch.empty_like(self.labels)
+        labels[by_id] = self.labels[by_id[torch.from_numpy(drawn)]]
+        return replace(self, labels=labels)
 
     @cached_property
     def class_weights(self) -> Tensor:

@@ -15,6 +15,7 @@ from tasks.validation import (
     conflicts,
     cues,
     exact,
+    faithfulness,
     masking,
     minimal,
     octaves,
@@ -47,6 +48,7 @@ _EVERYWHERE: tuple[Build, ...] = (
     partial(minimal.countable, place=1),
     masking.known_channel,
     partial(exact.prescribed_profile, n_classes=6),
+    faithfulness.weak_evidence,
 )
 """Experiments that are made in every dimension."""
 

@@ -30,6 +30,7 @@ SHORT = {
     "texture_model",
     "hybrids",
     "decisions",
+    "weak_evidence",
 }
 """Experiments that take less than a second; the others wait for `-m slow`."""
 

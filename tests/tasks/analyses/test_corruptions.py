@@ -1,6 +1,7 @@
 """Damage whose footprint is known, before models whose level is known."""
 
 import json
+from types import SimpleNamespace
 
 import numpy as np
 import pandas as pd
@@ -16,6 +17,7 @@ from tasks.publish import write_results
 from tasks.session import AuditSession
 from tasks.store import AuditFolder
 from wam_core.basis import CoefficientLayout, WaveletBasis
+from wam_core.corruption_error import ALEXNET
 from wam_core.corruptions import Corruption
 from wam_core.transform import WaveletCoefficients, reconstruct
 
@@ -356,6 +358,53 @@ def test_without_labels_flips_take_the_place_of_losses(planted, summary_of):
     lost = metric(metrics, "link/observed_loss", corruption="fine_noise", severity=5)
     assert lost["estimate"] == pytest.approx(0.5)
     assert any("of the answers change; worst is" in line for line in record["headline"])
+
+
+def test_errors_are_over_alexnets_where_the_classes_are_imagenets(planted, summary_of, monkeypatch):
+    known = {name: noise_in("1", name) for name in ALEXNET.corrupted} | {"extra_noise": EXTRA}
+    monkeypatch.setattr(corruption_choice, "corruptions_for", lambda ndim, n_channels: known)
+    monkeypatch.setattr(corruption_choice.CorruptionChoice, "is_imagenet", lambda *_: True)
+    _, metrics = summary_of(planted(n_samples=8))
+    reference = ALEXNET.name
+    clean = metric(metrics, "robustness/accuracy", corruption="clean")["estimate"]
+    expected = []
+    for name, error in ALEXNET.corrupted.items():
+        own = 1 - metric(metrics, "robustness/accuracy", corruption=name)["estimate"]
+        labels = {"corruption": name, "reference": reference}
+        found = metric(metrics, "robustness/corruption_error", **labels)["estimate"]
+        assert found == pytest.approx(own / error)
+        relative = metric(metrics, "robustness/relative_corruption_error", **labels)["estimate"]
+        assert relative == pytest.approx((own - 1 + clean) / (error - ALEXNET.clean))
+        expected.append(found)
+    mean = metric(metrics, "robustness/mean_corruption_error", reference=reference)
+    assert mean["estimate"] == pytest.approx(np.mean(expected))
+    assert mean["unit"] == "ratio"
+
+
+@pytest.mark.parametrize(
+    "settings", [{"severities": [1, 2, 3]}, {"reference": "none"}, {"corruptions": ["snow"]}]
+)
+def test_a_mean_error_over_a_reference_is_of_the_whole_benchmark(
+    planted, summary_of, monkeypatch, settings
+):
+    known = {name: noise_in("1", name) for name in ALEXNET.corrupted}
+    monkeypatch.setattr(corruption_choice, "corruptions_for", lambda ndim, n_channels: known)
+    monkeypatch.setattr(corruption_choice.CorruptionChoice, "is_imagenet", lambda *_: True)
+    _, metrics = summary_of(planted(n_samples=4, settings=settings))
+    (labels,) = [labels for name, labels in metrics if name.endswith("mean_corruption_error")]
+    assert labels == (("reference", "none"),)
+
+
+def test_imagenet_is_known_by_its_classes(planted_config, monkeypatch):
+    names = pd.read_csv("configs/imagenet_classes.csv")["name"].tolist()
+    config = planted_config(np.zeros((2, 8, 8)), [0, 1])
+    choice = corruption_choice.CorruptionChoice(config)
+    monkeypatch.setattr(choice.__class__, "_input_shape", (3, 224, 224))
+    assert choice.is_imagenet(SimpleNamespace(class_names=tuple(names)))
+    for others in (tuple(names[::-1]), tuple(names[:10]), None):
+        assert not choice.is_imagenet(SimpleNamespace(class_names=others))
+    monkeypatch.setattr(choice.__class__, "_input_shape", (1, 224, 224))
+    assert not choice.is_imagenet(SimpleNamespace(class_names=tuple(names)))
 
 
 KEYS = ["sample_id", "corruption", "severity"]

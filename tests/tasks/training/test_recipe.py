@@ -1,6 +1,7 @@
 """Training by recipe: the same weights again, tested as saved, refused where it would cheat."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -11,6 +12,7 @@ import yaml
 from safetensors.torch import load_file
 
 from tasks.errors import ConfigError, DatasetError
+from tasks.models import resolve_preprocessing
 from tasks.training import load_training_config, train
 from tasks.training.augmentations import (
     find_augmentation,
@@ -24,6 +26,7 @@ from tasks.training.augmentations import (
 from tasks.training.config import AugmentationConfig, OptimisationConfig
 from tasks.training.losses import soft_loss, soft_targets
 from tasks.training.measures import area_under_curve
+from tasks.training.samples import read_signals
 from tasks.training.schedules import make_optimiser, make_schedule
 
 RATE, LENGTH = 4000, 2000
@@ -134,6 +137,31 @@ def test_what_is_saved_is_what_was_tested(recipe):
     state = load_file(result.weights)
     assert state["head.weight"].dtype == torch.float16
     assert state["stem.1.num_batches_tracked"].dtype == torch.int64
+
+
+def test_permuted_labels_are_those_of_the_dataset_dealt_out_by_seed(recipe):
+    config = recipe()
+    signals = read_signals(
+        config.training_dataset(), resolve_preprocessing(config.model), "training"
+    )
+    permuted = signals.with_permuted_labels(seed=0)
+    assert torch.equal(permuted.labels.bincount(), signals.labels.bincount())
+    assert 0 < int((permuted.labels != signals.labels).sum()) < len(signals)
+    assert not torch.equal(signals.with_permuted_labels(seed=1).labels, permuted.labels)
+    assert torch.equal(permuted.signals, signals.signals)
+    # Which label a sample gets does not depend on the order of the samples.
+    order = torch.arange(len(signals)).flip(0)
+    turned = replace(
+        signals, ids=signals.ids[::-1], labels=signals.labels[order]
+    ).with_permuted_labels(seed=0)
+    assert torch.equal(turned.labels, permuted.labels[order])
+
+
+def test_training_on_permuted_labels_says_how_well_they_were_learned(recipe):
+    changes = ("augmentations=[]", "optimisation.mixup=0.0", "optimisation.epochs=60")
+    metrics = train(recipe(*changes, "permute_labels=true")).metrics
+    assert metrics["training"]["accuracy_on_permuted_labels"] >= 0.8
+    assert "accuracy_on_permuted_labels" not in train(recipe()).metrics["training"]
 
 
 def test_a_teacher_s_features_are_learned_along_with_the_labels(recipe, monkeypatch, tmp_path):

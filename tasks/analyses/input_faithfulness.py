@@ -1,0 +1,294 @@
+"""Benchmark: methods over the input beside those over coefficients, under the same removals.
+
+A method over the input is scored where it speaks: by removing points of the signal, or cells of the
+spectrogram that a front end makes of it. So that both kinds can be ranked by the same removals,
+their maps are also carried over to coefficients, and maps of coefficients to points. What methods
+over coefficients come to among coefficients is found by the analysis of faithfulness, on the same
+samples; the paired differences here use both tables.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any, ClassVar
+
+import torch
+from torch import Tensor
+
+from tasks.analyses.benchmark_measures import (
+    MEDIANS,
+    PROPORTIONS,
+    UNITS,
+    benchmark_measures,
+    benchmark_sentences,
+)
+from tasks.analyses.contract import (
+    Analysis,
+    AuditParts,
+    Batch,
+    Findings,
+    Measures,
+    Passes,
+    Row,
+    ShardTables,
+)
+from tasks.analyses.faithfulness_removals import rankings
+from tasks.analyses.faithfulness_run import map_orders
+from tasks.analyses.input_methods import NOISE_FRACTION, Explained, NamedMethod, input_method
+from tasks.analyses.mixtures import MODEL_FREE
+from tasks.analyses_config import BenchmarkConfig
+from tasks.datasets import Manifest
+from tasks.errors import ConfigError
+from wam_core.baselines import absent_signal
+from wam_core.basis import CoefficientLayout
+from wam_core.faithfulness.curves import insertion_deletion
+from wam_core.faithfulness.domains import (
+    CoefficientDomain,
+    Domain,
+    InputDomain,
+    coefficient_blocks,
+    input_blocks,
+)
+from wam_core.faithfulness.front_end import FrontEnd
+from wam_core.faithfulness.halves import halves
+from wam_core.faithfulness.outputs import END_PASSES, OutputReader, read_ends
+from wam_core.faithfulness.projections import to_coefficients, to_points
+from wam_core.faithfulness.rankings import energy_importance, random_importance
+from wam_core.faithfulness.subsets import mu_fidelity, subset_effects
+
+POINTS, CELLS, COEFFICIENTS = "points", "front_end", "coefficients"
+"""What is removed: points of the signal, cells of the front end's output, wavelet coefficients."""
+
+Orders = dict[str, Tensor]
+Forward = Callable[[Tensor], Tensor]
+
+
+class Benchmark(Analysis):
+    """Insertion, deletion and random subsets for methods over the input."""
+
+    section = "benchmark"
+    tables = ("benchmark",)
+    units: ClassVar = UNITS
+    proportions = PROPORTIONS
+    medians = MEDIANS
+    settings: BenchmarkConfig
+
+    def check(self, manifest: Manifest) -> None:
+        """Methods must exist, and the analysis of faithfulness must take the same samples."""
+        _ = self.methods
+        faithfulness = self.config.analyses.faithfulness
+        if not faithfulness.enabled or faithfulness.samples != self.settings.samples:
+            raise ConfigError(
+                "analyses.benchmark compares with what analyses.faithfulness finds on the same "
+                "samples: enable it, with faithfulness.samples equal to benchmark.samples "
+                f"({self.settings.samples})"
+            )
+
+    def passes(self, layout: CoefficientLayout) -> Passes:
+        """Methods pass backward; removals pass forward."""
+        n_inputs, n_orders = len(self.methods), len(rankings(self.config))
+        own = n_inputs + len(MODEL_FREE)
+        spaces = 2 if self.settings.front_end else 1
+        curves = own * spaces
+        games, domains = spaces, spaces
+        if self.settings.common:
+            curves += (n_orders - len(MODEL_FREE)) + n_inputs
+            games, domains = games + 1, domains + 1
+        forward = (
+            2 * (self.settings.n_steps - 1) * curves
+            + self.settings.n_subsets * games
+            + END_PASSES * domains
+            + 2 * bool(self.settings.front_end)
+        )
+        backward = sum(method.n_backward for method in self.methods.values()) * spaces
+        return Passes(forward=forward, backward=backward)
+
+    def open(self, parts: AuditParts) -> InputFaithfulness:
+        """The analysis with the model in memory."""
+        return InputFaithfulness(parts, self.methods)
+
+    def measure(self, tables: ShardTables) -> Measures:
+        """Measures where each method speaks, in the common domains, and paired differences."""
+        return benchmark_measures(tables, own=CELLS if self.settings.front_end else POINTS)
+
+    def sentences(self, metrics: Sequence[Mapping[str, Any]], element: str) -> list[str]:
+        """The best methods over coefficients against the best over the input."""
+        return benchmark_sentences(metrics)
+
+    @cached_property
+    def methods(self) -> dict[str, NamedMethod]:
+        """Methods over the input by name."""
+        return {name: input_method(name) for name in self.settings.methods}
+
+
+@dataclass(frozen=True)
+class _Space:
+    """Something that methods over the input explain, and points of it that can be removed."""
+
+    name: str
+    explained: Explained
+    domain: InputDomain
+    reader: OutputReader
+
+
+@dataclass(frozen=True)
+class InputFaithfulness:
+    """The analysis with the model in memory."""
+
+    parts: AuditParts
+    methods: Mapping[str, NamedMethod]
+
+    def run(self, batch: Batch, max_batch: int) -> Findings:
+        """Explain by every method over the input, and remove what each calls important."""
+        findings = Findings()
+        for space in self._spaces(batch, max_batch, findings):
+            orders = {name: each.method(space.explained) for name, each in self.methods.items()}
+            findings.n_backward += len(batch) * sum(m.n_backward for m in self.methods.values())
+            controls = self._controls(space.domain, batch)
+            common = self._settings.common and space.name == POINTS
+            others = self._carried_to_points(batch) if common else {}
+            self._score(space.name, space.domain, space.reader, orders | controls | others,
+                        batch, findings)  # fmt: skip
+            if common:
+                self._score_among_coefficients(space, orders, batch, findings)
+        return findings
+
+    def _spaces(self, batch: Batch, max_batch: int, findings: Findings) -> list[_Space]:
+        module = self.parts.model.module
+        support = batch.support
+        everywhere = torch.ones_like(batch.signal[:, :1]) if support is None else support
+        absent = absent_signal(self._faithfulness.baseline, batch.signal, support)
+
+        def read(rows: Tensor) -> Tensor:
+            return module(rows).float()
+
+        spaces = [
+            _Space(
+                POINTS,
+                self._explained(read, batch, batch.signal, everywhere, max_batch),
+                InputDomain.of(batch.signal, absent),
+                self._reader(read, support, max_batch),
+            )
+        ]
+        if self._settings.front_end is not None:
+            spaces.append(self._cells(batch, batch.signal * everywhere, absent, max_batch))
+            findings.n_forward += 2 * len(batch)
+        return spaces
+
+    def _cells(self, batch: Batch, signal: Tensor, absent: Tensor, max_batch: int) -> _Space:
+        """The front end's output: removed cells take what the front end makes of the baseline."""
+        front = FrontEnd(self.parts.model.module, self._front_end, batch.signal[:1])
+        parts = [signal.split(max_batch), absent.split(max_batch)]
+        cells, emptied = (torch.cat([front.features(rows) for rows in each]) for each in parts)
+        everywhere = torch.ones_like(cells[:, :1])
+
+        def rest(rows: Tensor) -> Tensor:
+            return front.rest(rows).float()
+
+        return _Space(
+            CELLS,
+            self._explained(rest, batch, cells, everywhere, max_batch),
+            InputDomain.of(cells, emptied),
+            self._reader(rest, None, max_batch),
+        )
+
+    def _explained(
+        self, forward: Forward, batch: Batch, points: Tensor, support: Tensor, max_batch: int
+    ) -> Explained:
+        fraction = self._settings.noise_fraction
+        return Explained(
+            forward=forward,
+            module=self.parts.model.module,
+            head=self.parts.model.head,
+            points=points,
+            targets=batch.targets,
+            support=support,
+            sample_ids=batch.sample_ids,
+            seed=self._seed,
+            max_batch=max_batch,
+            noise_fraction=NOISE_FRACTION[batch.signal.ndim - 2] if fraction is None else fraction,
+            layer=self._settings.gradcam_layer,
+        )
+
+    def _reader(self, model: Forward, support: Tensor | None, max_batch: int) -> OutputReader:
+        head = self.parts.model.head
+        return OutputReader(model, head=head, support=support, max_batch=max_batch)
+
+    def _controls(self, domain: Domain, batch: Batch) -> Orders:
+        chance = random_importance(domain.n_features, batch.sample_ids, self._seed)
+        return dict(zip(MODEL_FREE, (energy_importance(domain), chance), strict=True))
+
+    def _carried_to_points(self, batch: Batch) -> Orders:
+        layout = self.parts.layout
+        found = map_orders(self.parts.config, batch.explanation)
+        return {name: to_points(values, layout) for name, values in found.items()}
+
+    def _score_among_coefficients(
+        self, space: _Space, orders: Orders, batch: Batch, findings: Findings
+    ) -> None:
+        layout = self.parts.layout
+        absent = absent_signal(self._faithfulness.baseline, batch.signal, batch.support)
+        domain = CoefficientDomain.of(batch.signal, layout.basis, absent)
+        carried = {name: to_coefficients(values, layout) for name, values in orders.items()}
+        self._score(COEFFICIENTS, domain, space.reader, carried, batch, findings)
+
+    def _score(
+        self,
+        name: str,
+        domain: Domain,
+        reader: OutputReader,
+        orders: Orders,
+        batch: Batch,
+        findings: Findings,
+    ) -> None:
+        ends = read_ends(reader, domain)
+        space = tuple(domain.signal.shape[2:])
+        blocks = (
+            coefficient_blocks(self.parts.layout) if name == COEFFICIENTS else input_blocks(space)
+        )
+        effects = subset_effects(
+            reader, domain, ends, blocks, batch.targets.cpu(), sample_ids=batch.sample_ids,
+            seed=self._seed, kind=self.parts.config.attribution.score,
+            n_subsets=self._settings.n_subsets,
+        )  # fmt: skip
+        n_steps = self._settings.n_steps
+        findings.n_forward += len(batch) * (END_PASSES + self._settings.n_subsets)
+        for method, importance in orders.items():
+            finite = importance.nan_to_num(0.0, 0.0, 0.0)
+            curves = insertion_deletion(
+                reader, domain, ends, finite, batch.targets.cpu()[:, None],
+                sample_ids=batch.sample_ids, seed=self._seed, n_steps=n_steps,
+            )  # fmt: skip
+            findings.n_forward += 2 * len(batch) * (n_steps - 1)
+            half = halves(curves)
+            columns = {
+                "insertion": curves.insertion_area[:, 0],
+                "deletion": curves.deletion_area[:, 0],
+                "faith": curves.faith[:, 0],
+                "mu_fidelity": mu_fidelity(effects, finite),
+                "spectra": half.spectra,
+            }
+            for place in range(len(batch)):
+                row: Row = {column: float(values[place]) for column, values in columns.items()}
+                row |= {"method": method, "domain": name}
+                row["input_fidelity"] = bool(half.input_fidelity[place])
+                findings.add("benchmark", place, row)
+
+    @property
+    def _settings(self) -> BenchmarkConfig:
+        return self.parts.config.analyses.benchmark
+
+    @property
+    def _faithfulness(self) -> Any:
+        return self.parts.config.analyses.faithfulness
+
+    @property
+    def _front_end(self) -> str:
+        assert self._settings.front_end is not None
+        return f"model.{self._settings.front_end}"
+
+    @property
+    def _seed(self) -> int:
+        return self.parts.config.attribution.seed
