@@ -126,7 +126,7 @@ class _Conclusions:
         metrics: Metrics = [(plain, self.means.derive(variables, lambda rows: 1 - rows.mean(1)))]
         named = [key[2] for key in self.means.tallies if key[:2] == REFERENCE_TALLY]
         if self.choice.settings.severities == SEVERITIES:
-            for name in named:
+            for name in REFERENCES.keys() & set(named):
                 metrics += self._over(REFERENCES[name])
         return metrics
 
@@ -216,10 +216,14 @@ class _Conclusions:
                 self._levels(LEVEL_DAMAGE, step_labels(corruption.name, severity))
                 for severity in self.choice.settings.severities
             ]
-            known = [variables for variables in by_severity if self._have(variables)]
-            if known:
-                powers = [[self._mean_of(variable) for variable in each] for each in known]
-                name = frequency_class(np.array(powers), self._fine_levels)
+            powers = [
+                [self._mean_of(variable) for variable in variables]
+                for variables in by_severity
+                if self._have(variables)
+            ]
+            damaging = [power for power in powers if sum(power) > 0]
+            if damaging:
+                name = frequency_class(np.array(damaging), self._fine_levels)
                 classes.setdefault(name, []).append(corruption.name)
         return classes
 

@@ -25,6 +25,7 @@ from tasks.analyses.corrupted_samples import (
 from tasks.analyses.corruption_choice import CLEAN, CorruptionChoice
 from tasks.variables import MeansOfSamples, Variable
 from wam_core.agreement import partial_rank_correlation, rank_correlation
+from wam_core.footprints import footprint
 from wam_core.intervals import FloatArray, Interval
 from wam_core.sensitivity import predicted_sensitivity
 
@@ -159,7 +160,8 @@ class _Ranking:
             seen = Fragility(
                 lost=clean - outcome if self._has_labels else outcome,
                 size=np.sqrt(power),
-                footprint=levels / levels.sum(-1, keepdims=True),
+                # Damage that changes nothing has no footprint, and no size.
+                footprint=np.nan_to_num(footprint(levels)),
                 share=positive / positive.sum(1, keepdims=True),
                 alike=np.array([self.choice.coefficient_shares]),
             )

@@ -325,6 +325,26 @@ def test_headline_and_report_say_where_the_model_breaks_and_why(planted, compute
     assert section.index("Fine noise") < section.rindex("Coarse noise")
 
 
+def test_damage_that_changes_nothing_has_no_footprint_and_harms_no_correlation(
+    planted, summary_of, monkeypatch
+):
+    idle = Corruption("idle", "noise", ({},) * 5, lambda signal, *_: signal.clone())
+    known = KNOWN | {"idle": idle}
+    _, metrics = summary_of(planted(level=2))
+    monkeypatch.setattr(corruption_choice, "corruptions_for", lambda ndim, n_channels: known)
+    _, with_idle = summary_of(planted(level=2, name="idle"))
+    labels = {"corruption": "idle", "severity": 5}
+    assert metric(with_idle, "robustness/footprint", level=1, **labels)["estimate"] is None
+    assert metric(with_idle, "robustness/damage", **labels)["estimate"] == 0
+    assert metric(with_idle, "link/predicted_sensitivity", method="gradient", **labels)[
+        "estimate"
+    ] == pytest.approx(0)
+    link = metric(with_idle, "link/spearman", method="gradient")
+    assert link["estimate"] > metric(metrics, "link/spearman", method="gradient")["estimate"] - 0.1
+    high = metric(with_idle, "robustness/accuracy", frequency="high")
+    assert high == metric(metrics, "robustness/accuracy", frequency="high")
+
+
 def gain(low, high):
     return {"estimate": (low + high) / 2, "low": low, "high": high}
 
