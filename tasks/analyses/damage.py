@@ -93,7 +93,7 @@ class _BatchOfDamage:
         index = torch.tensor(places, device=self.batch.signal.device)
         delta = signal - self.batch.signal[index]
         values = self._values[places]
-        damage = delta.flatten(1).square().sum(1).double().cpu() / values
+        damage = delta.flatten(1).square().sum(1).cpu().double() / values
         levels = self._level_powers(index, delta) / values[:, None, None]
         names = self.analysis.parts.layout.level_names
         certainty = self._certainty(places, prediction)
@@ -145,7 +145,7 @@ class _BatchOfDamage:
         if self.batch.n_valid is None:
             size = self.batch.signal[0].numel()
             return torch.full((len(self.batch),), size, dtype=torch.float64)
-        return self.batch.signal.shape[1] * self.batch.n_valid.double().cpu()
+        return self.batch.signal.shape[1] * self.batch.n_valid.cpu().double()
 
     @cached_property
     def _others(self) -> dict[int, Tensor]:
