@@ -252,7 +252,9 @@ class MinimalMasksConfig(Frozen):
     examples: NonNegativeInt = Field(2, description="Samples whose masked signals are shown.")
 
 
-FaithfulnessMeasure = Literal["count", "energy", "replacement", "class_contrast", "mu_fidelity"]
+FaithfulnessMeasure = Literal[
+    "count", "energy", "replacement", "class_contrast", "random_weights", "mu_fidelity"
+]
 
 
 class FaithfulnessConfig(Frozen):
@@ -270,12 +272,13 @@ class FaithfulnessConfig(Frozen):
         "that is switched on.",
     )
     measures: tuple[FaithfulnessMeasure, ...] = Field(
-        ("count", "energy", "replacement", "class_contrast", "mu_fidelity"),
+        ("count", "energy", "replacement", "class_contrast", "random_weights", "mu_fidelity"),
         min_length=1,
         description="count: curves over the fraction of coefficients, removed ones from the "
         "baseline (as published). energy: over the fraction of energy. replacement: removed ones "
         "from other signals. class_contrast: the class's map against the runner-up's, by the "
-        "same. mu_fidelity: random subsets removed.",
+        "same. random_weights: the map against that of a randomised network, by count. "
+        "mu_fidelity: random subsets removed.",
     )
     n_steps: PositiveInt = Field(
         64, ge=2, multiple_of=2, description="Steps of every curve; even, so that there is a half."
@@ -308,6 +311,11 @@ class FaithfulnessConfig(Frozen):
             raise ValueError(
                 "the measure class_contrast compares curves of the measure replacement; add that "
                 "to faithfulness.measures, or leave class_contrast out"
+            )
+        if "random_weights" in self.measures and "count" not in self.measures:
+            raise ValueError(
+                "the measure random_weights compares curves of the measure count; add that to "
+                "faithfulness.measures, or leave random_weights out"
             )
         return self
 

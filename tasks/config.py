@@ -251,6 +251,9 @@ class CoalitionGradientsConfig(Frozen):
         description="How far a coefficient with gradients of both signs is ranked above one that "
         "speaks against the class; 0 ranks by the signed attribution.",
     )
+    keep_approximation: bool = Field(
+        True, description="The approximation belongs to every coalition."
+    )
     approximation_first: bool = Field(
         False, description="Rank the approximation above all details."
     )

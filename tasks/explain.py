@@ -207,6 +207,7 @@ def coalitions_of(
         seed=config.attribution.seed,
         n_samples=settings.n_samples,
         lowest_presence=settings.lowest_presence,
+        keep_approximation=settings.keep_approximation,
         max_batch=max_batch,
     )
 

@@ -61,12 +61,13 @@ class Faithfulness(Analysis):
             )
 
     def passes(self, layout: CoefficientLayout) -> Passes:
-        """Removals pass forward; the runner-up is explained as the class was."""
+        """Removals pass forward; runner-up and random weights are explained as the class was."""
         forward, backward = effort(self.config, layout).passes, 0
-        if wants(self.config, "class_contrast"):
+        again = sum(wants(self.config, each) for each in ("class_contrast", "random_weights"))
+        if again:
             attribution, methods = self.config.attribution, judged_methods(self.config)
-            backward = sum(attribution.passes_of(method) for method in methods)
-            forward += 2 * ("integrated_gradients" in methods)
+            backward = again * sum(attribution.passes_of(method) for method in methods)
+            forward += 2 * again * ("integrated_gradients" in methods)
         return Passes(forward=forward, backward=backward)
 
     def open(self, parts: AuditParts) -> FaithfulnessCurves:

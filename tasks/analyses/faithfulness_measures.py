@@ -21,6 +21,7 @@ _AREAS = {
 _BY_METHOD = {
     **{column: ("fraction", direction) for column, direction in _AREAS.items()},
     "class_contrast": ("fraction", "higher"),
+    "random_weights_gap": ("fraction", "higher"),
     "mu_fidelity": ("correlation", "higher"),
     "input_fidelity": ("fraction", "higher"),
     "drop": ("fraction", "lower"),
@@ -84,6 +85,11 @@ _PROOF: tuple[tuple[str, dict[str, str], str], ...] = (
         "faithfulness/class_contrast",
         {},
         "Faith of a class's own map over that of the runner-up's",
+    ),
+    (
+        "faithfulness/random_weights_gap",
+        {},
+        "Faith of a map over that of the same network's with random weights",
     ),
 )
 """Measures that an order by energy cannot win, and what sentences call them."""

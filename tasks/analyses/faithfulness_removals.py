@@ -77,11 +77,11 @@ def effort(config: AuditConfig, layout: CoefficientLayout) -> Effort:
     """
     settings: FaithfulnessConfig = config.analyses.faithfulness
     names = removals(config)
-    contrast = n_class_specific(config) if wants(config, "class_contrast") else 0
+    others = sum(wants(config, measure) for measure in ("class_contrast", "random_weights"))
     subsets = wants(config, "mu_fidelity")
     whole = Effort(
         n_domains=len(names) + (subsets and COUNT not in names),
-        n_curves=len(names) * len(rankings(config)) + contrast,
+        n_curves=len(names) * len(rankings(config)) + others * n_class_specific(config),
         n_games=int(subsets),
         n_steps=settings.n_steps,
         n_subsets=settings.n_subsets,

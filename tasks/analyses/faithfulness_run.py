@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from functools import partial
 
 import torch
 from torch import Tensor
@@ -21,6 +22,7 @@ from tasks.analyses.faithfulness_removals import (
     wants,
 )
 from tasks.analyses.mixtures import EVIDENCE, MODEL_FREE
+from tasks.analyses.random_weights import orders_with_random_weights
 from tasks.config import AuditConfig
 from tasks.explain import Explanation, explain
 from wam_core.faithfulness.budget import Effort
@@ -117,6 +119,8 @@ class _BatchRun:
             self._keep_curves(way, name, curves)
         if contrast:
             self._contrast(way, ends, found, classes)
+        if way.name == COUNT and wants(self.config, "random_weights"):
+            self._compare_with_random_weights(way, ends, found)
 
     def _contrast(
         self, way: Removal, ends: Ends, own: Mapping[str, Curves], classes: Tensor
@@ -141,6 +145,24 @@ class _BatchRun:
         for name in MODEL_FREE:  # the same order for every class
             nothing = torch.where(way.known, 0.0, torch.nan)
             self.columns[name]["class_contrast"] = nothing
+
+    def _compare_with_random_weights(
+        self, way: Removal, ends: Ends, own: Mapping[str, Curves]
+    ) -> None:
+        """Faith less that of the same method's map of a network that has learned nothing."""
+        config = _with_methods(self.config, judged_methods(self.config))
+        orders, n_forward, n_backward = orders_with_random_weights(
+            self.parts, config, self.batch, self.max_batch, partial(map_orders, self.config)
+        )
+        self.findings.n_forward += n_forward
+        self.findings.n_backward += n_backward
+        classes = self.batch.targets.cpu()[:, None]
+        for name, importance in orders.items():
+            curves = self._curves(way, ends, importance, classes)
+            gap = own[name].faith[:, 0] - curves.faith[:, 0]
+            self.columns[name]["random_weights_gap"] = torch.where(way.known, gap, torch.nan)
+        for name in MODEL_FREE:  # no weight enters
+            self.columns[name]["random_weights_gap"] = torch.zeros(len(self.batch))
 
     def _remove_subsets(self, way: Removal, orders: Orders) -> None:
         effects = subset_effects(

@@ -28,6 +28,7 @@ _PROOF: tuple[tuple[str, str, dict[str, str]], ...] = (
     ("Faith over the energy", "faithfulness/energy_faith", {}),
     ("Gained over |z|, other signals' coefficients", _ENERGY_GAIN, {"removal": "replacement"}),
     ("Class contrast", "faithfulness/class_contrast", {}),
+    ("Gap to random weights", "faithfulness/random_weights_gap", {}),
     ("Gained over |z|, as published", _ENERGY_GAIN, {}),
 )
 """Columns of measures that an order by energy cannot win."""

@@ -143,6 +143,7 @@ SCHEMAS: dict[str, pa.Schema] = {
                 for area in ("insertion", "deletion", "faith")
             ],
             ("class_contrast", pa.float64()),
+            ("random_weights_gap", pa.float64()),
             ("mu_fidelity", pa.float64()),
             ("spectra", pa.float64()),
             ("input_fidelity", pa.bool_()),

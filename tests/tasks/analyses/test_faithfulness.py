@@ -194,7 +194,7 @@ def test_methods_with_an_order_of_their_own_are_judged_by_it(striped_config, com
     "settings",
     [
         {},
-        {"budget": 60},
+        {"budget": 80},
         {"measures": ["mu_fidelity"]},
         {"measures": ["replacement", "class_contrast"], "methods": ["smoothgrad"]},
     ],
@@ -262,3 +262,35 @@ def test_the_report_shows_curves_and_both_tables(striped_config, compute_all):
     summary = json.loads(folder.read_bytes("summary.json"))
     names = {entry["name"] for entry in summary["metrics"]}
     assert {"faithfulness/energy_faith", "faithfulness/spectra"} <= names
+
+
+def test_random_weights_are_what_a_map_is_held_against(toy_config, compute_all, stored):
+    measures = ["count", "random_weights"]
+    config = toy_config(
+        attribution={"smoothgrad": {"n_samples": 2}, "integrated_gradients": {"n_steps": 2}},
+        analyses=judged(measures=measures, n_steps=4),
+    )
+    plan = plan_audit(AuditSession(config))
+    folder = compute_all(config)
+    receipts = [json.loads(path.read_text()) for path in folder.glob("receipts/*.json")]
+    assert sum(receipt["n_backward"] for receipt in receipts) == plan.n_backward
+    assert sum(receipt["n_forward"] for receipt in receipts) == plan.n_forward
+    table = stored(folder).table("faithfulness")
+    gaps = table.pivot(index="sample_index", columns="method", values="random_weights_gap")
+    assert gaps[["magnitude", "random"]].eq(0).all(axis=None)
+    assert gaps["integrated_gradients"].abs().gt(0).any()
+    small = toy_config(
+        name="small",
+        attribution={"smoothgrad": {"n_samples": 2}, "integrated_gradients": {"n_steps": 2}},
+        analyses=judged(measures=measures, n_steps=4),
+        execution={"max_batch": 2},
+    )
+    again = stored(compute_all(small)).table("faithfulness")
+    again = again.pivot(index="sample_index", columns="method", values="random_weights_gap")
+    np.testing.assert_allclose(again.to_numpy(float), gaps.to_numpy(float), atol=1e-5)
+
+
+def test_a_model_without_weights_has_no_gap_to_random_ones(striped_config, compute_all, stored):
+    config = striped_config(analyses=judged(measures=["count", "random_weights"]))
+    table = stored(compute_all(config)).table("faithfulness")
+    np.testing.assert_allclose(table["random_weights_gap"], 0.0, atol=1e-6)

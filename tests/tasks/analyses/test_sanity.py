@@ -280,6 +280,27 @@ def test_coalitions_are_checked_by_their_gradient_part(checked, compute_all):
     assert abs(part) < 0.2
 
 
+def test_faithfulness_measured_in_the_same_audit_enters_the_verdict(checked, compute_all):
+    settings = {"methods": ["integrated_gradients"], "samples": 4, "stages": 2}
+    config = checked(
+        "learned", settings, analyses={"faithfulness": {"enabled": True, "samples": 4}}
+    )
+    outcome = write_results(AuditFolder(str(compute_all(config))), config)
+    (verdict,) = outcome.summary["trust"]
+    (check,) = (
+        entry for entry in verdict["checks"]
+        if entry["metric"] == "faithfulness/faith_gain_over_energy"
+    )  # fmt: skip
+    assert check["limit"] == "at least 0"
+    (gain,) = (
+        entry["estimate"]
+        for entry in outcome.summary["metrics"]
+        if entry["name"] == "faithfulness/faith_gain_over_energy"
+        and entry["labels"] == {"method": "integrated_gradients", "removal": "energy"}
+    )
+    assert check["estimate"] == gain
+
+
 def test_passes_are_planned_and_the_weights_are_left_alone(checked, compute_all):
     config = checked("learned", settings={"samples": 4})
     session = AuditSession(config)
