@@ -39,14 +39,15 @@ def bin_numbers(predictor: FloatArray, width: float) -> IntArray:
     """Number of each value's bin; bin k reaches from k width to (k + 1) width.
 
     Args:
-        predictor: Finite values.
+        predictor: No NaN; beyond ±`LIMIT` it counts as that.
 
     Example:
         >>> bin_numbers(np.array([-0.01, 0.0, 0.26]), 0.1)
         array([-1,  0,  2])
     """
     most = math.ceil(LIMIT / width)
-    numbers = np.floor(np.round(predictor / width, 9)).astype(np.int64)
+    limited = np.clip(predictor, -LIMIT, LIMIT)
+    numbers = np.floor(np.round(limited / width, 9)).astype(np.int64)
     return np.clip(numbers, -most, most - 1)
 
 
