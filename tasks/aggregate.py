@@ -30,7 +30,7 @@ from tasks.store.tables import SCHEMAS, part_name
 from tasks.texture import AGREEMENT
 from tasks.trust import TRUSTWORTHY, judge_trust, trust_metrics, trust_sentences
 from tasks.variables import Variable
-from wam_core.intervals import Interval, quantile_interval, wilson_interval
+from wam_core.intervals import Interval, ReplicateSums, quantile_interval, wilson_interval
 
 Means = list[tuple[Variable, Interval]]
 """A mean over samples of each variable, with its interval."""
@@ -209,10 +209,14 @@ def _accuracy_metrics(config: AuditConfig, sums: ShardSums) -> list[dict[str, An
 
 
 def _mean_metrics(config: AuditConfig, sums: ShardSums, by_class: Means) -> list[dict[str, Any]]:
-    intervals = _intervals(config, sums)
+    confidence = config.analyses.intervals.confidence
+    pairs = [
+        *_intervals(sums.variables, sums.means, confidence),
+        *_intervals(sums.many, sums.means_of_many, confidence),
+    ]
     entries = [
         (variable, interval)
-        for variable, interval in zip(sums.variables, intervals, strict=True)
+        for variable, interval in pairs
         if interval.n and variable.metric in _UNITS
     ]
     # A class of one sample has no interval; its numbers stand in the tables.
@@ -220,15 +224,14 @@ def _mean_metrics(config: AuditConfig, sums: ShardSums, by_class: Means) -> list
     return [metric(variable.metric, variable.labels(), interval) for variable, interval in entries]
 
 
-def _intervals(config: AuditConfig, sums: ShardSums) -> list[Interval]:
+def _intervals(variables: tuple[Variable, ...], means: ReplicateSums, confidence: float) -> Means:
     """Percentile intervals of means, Wilson's of proportions."""
-    confidence = config.analyses.intervals.confidence
-    intervals = sums.means.intervals(confidence)
-    for place, variable in enumerate(sums.variables):
+    intervals = means.intervals(confidence)
+    for place, variable in enumerate(variables):
         if variable.metric in _PROPORTIONS:
-            successes, n = round(sums.means.sums[place]), round(sums.means.counts[place])
+            successes, n = round(means.sums[place]), round(means.counts[place])
             intervals[place] = wilson_interval(successes, n, confidence)
-    return intervals
+    return list(zip(variables, intervals, strict=True))
 
 
 def _concluded_metrics(config: AuditConfig, sums: ShardSums) -> list[dict[str, Any]]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from itertools import pairwise
-from typing import Literal
+from typing import Annotated, Literal
 
 from pydantic import Field, NonNegativeInt, PositiveFloat, PositiveInt, model_validator
 
@@ -99,6 +99,36 @@ class SuppressionConfig(Frozen):
         description="Strengths by suppression, such as patch_shuffle: [4, 8]; an empty list stands "
         "for all of its strengths. Without any, the usual ones for the model's input.",
     )
+
+
+class CorruptionsConfig(Frozen):
+    """How the model stands damage, and whether its reliance explains where it breaks."""
+
+    enabled: bool = Field(False, description="Damage samples and classify them again.")
+    samples: PositiveInt | None = Field(
+        100, description="Samples taken, the same share of every class; null: all."
+    )
+    corruptions: tuple[str, ...] = Field(
+        (),
+        description="Kinds of damage, such as gaussian_noise; without any, all that exist for the "
+        "model's input.",
+    )
+    severities: tuple[Annotated[int, Field(ge=1, le=5)], ...] = Field(
+        (1, 2, 3, 4, 5), min_length=1, description="Of each kind of damage, 1 (weakest) to 5."
+    )
+    reference: Literal["auto", "alexnet", "none"] = Field(
+        "auto",
+        description="What errors are divided by in the mean corruption error: those of AlexNet, "
+        "for images of the ImageNet classes; auto: where the classes are those; none: nothing.",
+    )
+
+    @model_validator(mode="after")
+    def _increasing(self) -> CorruptionsConfig:
+        if any(second <= first for first, second in pairwise(self.severities)):
+            raise ValueError(f"severities must increase; got {list(self.severities)}")
+        if len(set(self.corruptions)) < len(self.corruptions):
+            raise ValueError(f"corruptions names one twice: {', '.join(self.corruptions)}")
+        return self
 
 
 class CriticalBandsConfig(Frozen):
@@ -471,6 +501,7 @@ class AnalysesConfig(Frozen):
     suppression: SuppressionConfig = SuppressionConfig()
     critical_bands: CriticalBandsConfig = CriticalBandsConfig()
     fourier_sensitivity: FourierSensitivityConfig = FourierSensitivityConfig()
+    corruptions: CorruptionsConfig = CorruptionsConfig()
     shortcuts: ShortcutsConfig = ShortcutsConfig()
     minimal: MinimalConfig = MinimalConfig()
     minimal_masks: MinimalMasksConfig = MinimalMasksConfig()

@@ -11,7 +11,7 @@ import pandas as pd
 from tasks.analyses import Analysis, ShardTables
 from tasks.texture import Votes, VotesByClass
 from tasks.variables import MeansOfSamples, Tallies, Variable, add_tallies
-from wam_core.intervals import FloatArray, ReplicateSums, poisson_weights
+from wam_core.intervals import NO_SUMS, FloatArray, ReplicateSums, poisson_weights
 
 LEVEL_METRICS = {
     "share": "reliance/share",
@@ -38,7 +38,8 @@ CLASS_METHODS = (
     "coalition_gradients",
 )
 CLASS_RESAMPLES = 400
-"""Replicates kept per class; classes are many, and their intervals need no fourth digit."""
+"""Replicates kept per class, and of other means that are many; their intervals need no fourth
+digit."""
 
 AccuracyCounts = dict[tuple[int, str], tuple[int, int]]
 
@@ -54,6 +55,7 @@ class ShardSums:
         class_variables: Variable of each column of `class_means`.
         votes: What the indices of texture reliance are made of.
         tallies: Sums of the analyses that need no replicates.
+        many: Variable of each column of `means_of_many`, which have fewer replicates.
     """
 
     accuracy: tuple[int, int]
@@ -64,18 +66,27 @@ class ShardSums:
     class_means: ReplicateSums
     votes: VotesByClass
     tallies: Tallies = field(default_factory=dict)
+    many: tuple[Variable, ...] = ()
+    means_of_many: ReplicateSums = NO_SUMS
 
     @classmethod
     def empty(cls) -> ShardSums:
         """Sums over no shard."""
-        nothing = ReplicateSums.of(np.zeros((0, 0)), np.zeros((0, 1)))
-        return cls((0, 0), {}, (), nothing, (), nothing, VotesByClass())
+        return cls((0, 0), {}, (), NO_SUMS, (), NO_SUMS, VotesByClass())
 
     def means_of_samples(self, confidence: float) -> MeansOfSamples:
         """All means with their replicates, for what is a function of several."""
         totals = [total for _, total in self.class_accuracy.values()]
         chance = max(totals) / sum(totals) if totals else None
-        return MeansOfSamples(self.variables, self.means, confidence, chance, self.tallies)
+        return MeansOfSamples(
+            self.variables,
+            self.means,
+            confidence,
+            chance,
+            self.tallies,
+            self.many,
+            self.means_of_many,
+        )
 
     def accuracy_by_labels(self) -> list[tuple[dict[str, str | int], tuple[int, int]]]:
         """Counts over all samples, then per class."""
@@ -111,13 +122,17 @@ def sum_partition(
         {"samples": samples[samples["status"] == "ok"]}
         | {
             name: table[table["sample_index"].isin(ok)]
-            for name, table in ({"levels": levels} | dict(others or {})).items()
+            for name, table in (
+                {"levels": levels, "attributions": attributions} | dict(others or {})
+            ).items()
         },
     )
     votes = _fine_shares(values)
+    many: dict[Variable, FloatArray] = {}
     tallies: Tallies = {}
     for analysis in analyses:
-        whole |= dict(sorted(analysis.measure(tables).items()))
+        for variable, numbers in sorted(analysis.measure(tables).items()):
+            (many if variable.metric in analysis.many else whole)[variable] = numbers
         tallies |= analysis.tally(tables)
         votes |= analysis.votes(tables)
     classes = _class_subsets(values, samples["class_name"])
@@ -130,6 +145,8 @@ def sum_partition(
         class_means=ReplicateSums.of(_matrix(classes, len(samples)), weights[:, :CLASS_RESAMPLES]),
         votes=VotesByClass.of(votes, samples["class_name"]),
         tallies=tallies,
+        many=tuple(many),
+        means_of_many=ReplicateSums.of(_matrix(many, len(samples)), weights[:, :CLASS_RESAMPLES]),
     )
 
 
@@ -146,6 +163,9 @@ def _merge(left: ShardSums, right: ShardSums) -> ShardSums:
     class_variables, class_means = _merge_means(
         left.class_variables, left.class_means, right.class_variables, right.class_means
     )
+    many, means_of_many = _merge_means(
+        left.many, left.means_of_many, right.many, right.means_of_many
+    )
     counts = dict(left.class_accuracy)
     for key, (correct, total) in right.class_accuracy.items():
         before = counts.get(key, (0, 0))
@@ -160,6 +180,8 @@ def _merge(left: ShardSums, right: ShardSums) -> ShardSums:
         class_means,
         left.votes.merge(right.votes),
         add_tallies(left.tallies, right.tallies),
+        many,
+        means_of_many,
     )
 
 

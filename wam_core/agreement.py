@@ -33,6 +33,31 @@ def rank_correlation(left: FloatArray, right: FloatArray) -> FloatArray:
     return result
 
 
+def partial_rank_correlation(left: FloatArray, right: FloatArray, given: FloatArray) -> FloatArray:
+    """Spearman's correlation of two measures with what both share with a third taken out.
+
+    (r_lr - r_lg r_rg) / sqrt((1 - r_lg^2) (1 - r_rg^2)), r the rank correlations.
+
+    Args:
+        left: Shape (row, item); so have `right` and `given`.
+
+    Returns:
+        Shape (row,); NaN where one of the three correlations does not exist, or the third measure
+        orders the items as one of the others does.
+
+    Example:
+        >>> left, right = np.array([[1.0, 2.0, 3.0, 4.0]]), np.array([[2.0, 1.0, 4.0, 3.0]])
+        >>> partial_rank_correlation(left, right, np.array([[1.0, 4.0, 3.0, 2.0]]))
+        array([0.66666667])
+    """
+    both = rank_correlation(left, right)
+    first, second = rank_correlation(left, given), rank_correlation(right, given)
+    rest = (1 - first**2) * (1 - second**2)
+    with np.errstate(invalid="ignore", divide="ignore"):
+        partial = (both - first * second) / np.sqrt(rest)
+    return np.asarray(np.where(rest > 1e-12, partial, np.nan))
+
+
 def crossing(curve: FloatArray, threshold: FloatArray) -> FloatArray:
     """Where each row of a curve first crosses a value, by linear interpolation.
 

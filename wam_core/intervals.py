@@ -140,6 +140,15 @@ class ReplicateSums:
             self.weighted_counts + other.weighted_counts,
         )
 
+    def take(self, places: NDArray[np.int64]) -> ReplicateSums:
+        """Some of the variables."""
+        return ReplicateSums(
+            self.sums[places],
+            self.counts[places],
+            self.weighted_sums[:, places],
+            self.weighted_counts[:, places],
+        )
+
     def intervals(self, confidence: float = 0.95) -> list[Interval]:
         """Mean of each variable with its percentile interval; no bounds below two keys."""
         tail = (1 - confidence) / 2
@@ -163,6 +172,10 @@ class ReplicateSums:
                 Interval(estimate, min(float(low), estimate), max(float(high), estimate), n)
             )
         return results
+
+
+NO_SUMS = ReplicateSums.of(np.zeros((0, 0)), np.zeros((0, 1)))
+"""Of no sample and no variable; merged with others it changes nothing."""
 
 
 def quantile_interval(values: FloatArray, probability: float, confidence: float) -> Interval:

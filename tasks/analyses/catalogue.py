@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from tasks.analyses.band_removal import BandRemoval
 from tasks.analyses.contract import Analysis
+from tasks.analyses.corruptions import Corruptions
 from tasks.analyses.critical_bands import CriticalBands
 from tasks.analyses.cue_conflict import CueConflict
 from tasks.analyses.faithfulness import Faithfulness
@@ -29,6 +30,7 @@ ANALYSES: tuple[type[Analysis], ...] = (
     Hybrid,
     CueSuppression,
     Separation,
+    Corruptions,
     Faithfulness,
     Benchmark,
     Sanity,

@@ -178,7 +178,7 @@ class ShardTables:
 
     Attributes:
         index: Manifest rows of all samples of the shard, whatever their status.
-        tables: By name; among them `samples`, `levels` and those of the analyses.
+        tables: By name; among them `samples`, `attributions`, `levels` and those of the analyses.
     """
 
     index: pd.Index
@@ -202,6 +202,7 @@ class Analysis(ABC):
         tables: Tables that it fills.
         units: Unit and better direction of each of its metrics.
         proportions: Metrics that are means of yes and no.
+        many: Metrics with so many labels that their means keep fewer bootstrap replicates.
         medians: Metrics that are medians.
     """
 
@@ -209,6 +210,7 @@ class Analysis(ABC):
     tables: ClassVar[tuple[str, ...]]
     units: ClassVar[Mapping[str, tuple[str, str]]]
     proportions: ClassVar[frozenset[str]] = frozenset()
+    many: ClassVar[frozenset[str]] = frozenset()
     medians: ClassVar[tuple[Median, ...]] = ()
 
     def __init__(self, config: AuditConfig) -> None:

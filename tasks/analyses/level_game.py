@@ -120,13 +120,14 @@ class LevelGame:
         return curves
 
     @cached_property
-    def _values(self) -> FloatArray:
+    def values(self) -> FloatArray:
+        """Shapley values, shape (sample, player); NaN where not all coalitions were evaluated."""
         return shapley_values(self.probability, self.n_players)
 
     @cached_property
     def _shapley(self) -> Measures:
         settings: BandRemovalConfig = self.config.analyses.band_removal
-        values = self._values
+        values = self.values
         known = np.isfinite(values).all(1)
         difference = self.probability[:, full(self.n_players)] - self.probability[:, 0]
         harmful = (values < settings.harmful_below).any(1)
@@ -156,7 +157,7 @@ class LevelGame:
             fine, coarse = self.correct[:, high].mean(1), self.correct[:, low].mean(1)
             votes["t_pass"] = (fine, fine + coarse)
         if settings.shapley:
-            positive = np.clip(self._values, 0, None)
+            positive = np.clip(self.values, 0, None)
             fine_levels = self.config.analyses.reliance.fine_levels
             votes["shapley/fine_share"] = (positive[:, :fine_levels].sum(1), positive.sum(1))
         return votes
@@ -190,7 +191,7 @@ class LevelGame:
         players = range(self.n_players)
         causes = {}
         if settings.shapley:
-            causes["shapley"] = self._values
+            causes["shapley"] = self.values
         if settings.shapley or settings.ablation:
             causes["ablation"] = np.stack([self._drop(player) for player in players], axis=1)
             causes["only"] = np.stack([self._gain(player) for player in players], axis=1)

@@ -9,6 +9,7 @@ from typing import Any
 from markupsafe import Markup
 
 from tasks.reporting.band_removal import band_removal_section
+from tasks.reporting.corruptions import corruption_section
 from tasks.reporting.critical_bands import critical_bands_section
 from tasks.reporting.cue_conflict import conflict_figures
 from tasks.reporting.environment import environment
@@ -140,6 +141,13 @@ def _hybrids(context: SectionContext) -> AnalysisSection | None:
     return _rendered(context, "hybrids", "Hybrids", "hybrid.html.j2", rows=rows, examples=examples)
 
 
+def _corruptions(context: SectionContext) -> AnalysisSection | None:
+    section = corruption_section(context.table, context.bands, context.settings)
+    if section is None:
+        return None
+    return _rendered(context, "damage", "Damage", "corruptions.html.j2", section=section)
+
+
 def _faithfulness(context: SectionContext) -> AnalysisSection | None:
     section = faithfulness_section(context.table, context.examples.get("faithfulness", ()))
     if section is None:
@@ -167,6 +175,7 @@ _SECTIONS: tuple[Callable[[SectionContext], AnalysisSection | None], ...] = (
     _hybrids,
     _suppression,
     _mixtures,
+    _corruptions,
     _faithfulness,
     _sanity,
 )

@@ -76,7 +76,13 @@ def fraction_axis(
     return Axis(title, 0.0, grid[-1], start, stop, 0.0, grid)
 
 
-def change_axis(title: str, values: Iterable[float]) -> Axis:
+def change_axis(
+    title: str,
+    values: Iterable[float],
+    *,
+    start: float = _PLOT_LEFT,
+    stop: float = _PLOT_RIGHT,
+) -> Axis:
     """Fractions on both sides of 0, labelled in percent, with 0 as the origin of bars."""
     known = [*values, 0.0]
     low, high = min(known), max([*known, 0.01])
@@ -84,7 +90,7 @@ def change_axis(title: str, values: Iterable[float]) -> Axis:
     step = next((step for step in steps if high - low <= 6 * step), 1.0)
     first, last = math.floor(round(low / step, 9)), math.ceil(round(high / step, 9))
     grid = tuple(round(index * step, 6) for index in range(first, last + 1))
-    return Axis(title, grid[0], grid[-1], _PLOT_LEFT, _PLOT_RIGHT, 0.0, grid)
+    return Axis(title, grid[0], grid[-1], start, stop, 0.0, grid)
 
 
 def ratio_axis(title: str, values: Iterable[float]) -> Axis:

@@ -20,6 +20,7 @@ _VERDICT = [
     ("correct", pa.bool_()),
     ("kept", pa.bool_()),
 ]
+_CORRUPTION = [("corruption", pa.string()), ("severity", pa.int64())]
 _COMPOSITION = [
     ("coefficient_share", pa.float64()),
     ("energy_share", pa.float64()),
@@ -197,6 +198,28 @@ SCHEMAS: dict[str, pa.Schema] = {
             ("suppression", pa.string()),
             ("strength", pa.float64()),
             *_VERDICT,
+        ]
+    ),
+    "corruptions": pa.schema(
+        [
+            *_ADDRESS,
+            *_CORRUPTION,
+            *_VERDICT,
+            ("probability_label", pa.float64()),
+            ("confidence", pa.float64()),
+            ("nll", pa.float64()),
+            ("brier", pa.float64()),
+            ("damage_rms", pa.float64()),
+            ("reference", pa.string()),
+        ]
+    ),
+    "corruption_levels": pa.schema(
+        [
+            *_ADDRESS,
+            *_CORRUPTION,
+            ("level", pa.string()),
+            ("damage_power", pa.float64()),
+            ("signal_power", pa.float64()),
         ]
     ),
     "critical_bands": pa.schema(
