@@ -21,11 +21,15 @@ from tasks.analyses.corrupted_samples import (
     step_labels,
 )
 from tasks.analyses.corruption_choice import CLEAN, CorruptionChoice
+from tasks.analyses.corruption_footprints import (
+    FOOTPRINT_UNITS,
+    damage_by_frequency,
+    footprint_metrics,
+)
 from tasks.variables import MeansOfSamples, Variable
 from wam_core.calibration import N_BINS
 from wam_core.corruption_error import REFERENCES, ReferenceErrors
 from wam_core.corruptions import SEVERITIES
-from wam_core.footprints import footprint, footprint_centroid, frequency_class
 from wam_core.intervals import FloatArray
 
 RETENTION = "robustness/retention"
@@ -34,10 +38,6 @@ CORRUPTION_ERROR = "robustness/corruption_error"
 MEAN_CORRUPTION_ERROR = "robustness/mean_corruption_error"
 RELATIVE_CORRUPTION_ERROR = "robustness/relative_corruption_error"
 ECE = "robustness/ece"
-FOOTPRINT = "robustness/footprint"
-GAIN = "robustness/gain"
-CENTROID = "robustness/footprint_centroid"
-SIZE = "robustness/damage"
 
 UNITS = {
     ACCURACY: ("fraction", "higher"),
@@ -50,11 +50,7 @@ UNITS = {
     NLL: ("nats", "lower"),
     BRIER: ("ratio", "lower"),
     ECE: ("fraction", "lower"),
-    FOOTPRINT: ("fraction", "none"),
-    GAIN: ("ratio", "none"),
-    CENTROID: ("octaves", "none"),
-    SIZE: ("root mean square", "none"),
-}
+} | FOOTPRINT_UNITS
 PROPORTIONS = frozenset({ACCURACY, FLIP_RATE})
 MANY = frozenset({FLIP_RATE, NLL, BRIER, CONFIDENCE_GAP, DAMAGE, LEVEL_DAMAGE, LEVEL_SIGNAL})
 
@@ -77,7 +73,7 @@ def robustness_metrics(choice: CorruptionChoice, means: MeansOfSamples) -> Metri
         *made.against_clean(),
         *made.errors(),
         *made.calibration(),
-        *made.footprints(),
+        *footprint_metrics(choice, means),
     ]
 
 
@@ -95,7 +91,7 @@ class _Conclusions:
         ]
         groups += [
             ({"frequency": name}, [variable for each in own for variable in self._of(metric, each)])
-            for name, own in self.frequencies.items()
+            for name, own in self._frequencies.items()
         ]
         known = [(labels, self._known(variables)) for labels, variables in groups]
         return [
@@ -171,61 +167,9 @@ class _Conclusions:
                 metrics.append((Variable.of(ECE, **labels), interval))
         return metrics
 
-    def footprints(self) -> Metrics:
-        """Where the energy of each damage lies, what it does to the levels, and how large it is."""
-        metrics: Metrics = []
-        for corruption in self.choice.corruptions:
-            centroids = []
-            for severity in self.choice.settings.severities:
-                labels = step_labels(corruption.name, severity)
-                damage = self._levels(LEVEL_DAMAGE, labels)
-                if self._have(damage):
-                    centroids += damage
-                    metrics += self._footprint(labels, damage)
-            if centroids:
-                every = Variable.of(CENTROID, corruption=corruption.name)
-                n_levels = len(self._level_names)
-                metrics.append((every, self.means.derive(centroids, _mean_centroid(n_levels))))
-        return metrics
-
-    def _footprint(self, labels: dict[str, object], damage: list[Variable]) -> Metrics:
-        metrics: Metrics = [
-            (
-                Variable.of(SIZE, **labels),
-                self.means.derive([Variable.of(DAMAGE, **labels)], lambda rows: rows[:, 0] ** 0.5),
-            ),
-            (Variable.of(CENTROID, **labels), self.means.derive(damage, footprint_centroid)),
-        ]
-        clean = self._levels(LEVEL_SIGNAL, step_labels(CLEAN))
-        signal = self._levels(LEVEL_SIGNAL, labels)
-        for place, level in enumerate(self._level_names):
-            share = self.means.derive(damage, _share_of(place))
-            metrics.append((Variable.of(FOOTPRINT, level=level, **labels), share))
-            both = [signal[place], clean[place]]
-            if self._have(both):
-                gain = self.means.derive(both, _ratio)
-                metrics.append((Variable.of(GAIN, level=level, **labels), gain))
-        return metrics
-
     @cached_property
-    def frequencies(self) -> dict[str, list[str]]:
-        """Corruptions that means are of, by the class of frequency that their footprints show."""
-        classes: dict[str, list[str]] = {}
-        for corruption in self.choice.averaged:
-            by_severity = [
-                self._levels(LEVEL_DAMAGE, step_labels(corruption.name, severity))
-                for severity in self.choice.settings.severities
-            ]
-            powers = [
-                [self._mean_of(variable) for variable in variables]
-                for variables in by_severity
-                if self._have(variables)
-            ]
-            damaging = [power for power in powers if sum(power) > 0]
-            if damaging:
-                name = frequency_class(np.array(damaging), self._fine_levels)
-                classes.setdefault(name, []).append(corruption.name)
-        return classes
+    def _frequencies(self) -> dict[str, list[str]]:
+        return damage_by_frequency(self.choice, self.means)
 
     def _by_corruption(self, metric: str) -> Groups:
         """All severities of all corruptions that means are of, and of each corruption."""
@@ -247,21 +191,6 @@ class _Conclusions:
             if severity is None or variable.get("severity") == str(severity)
         ]
 
-    def _levels(self, metric: str, labels: dict[str, object]) -> list[Variable]:
-        return [Variable.of(metric, level=level, **labels) for level in self._level_names]
-
-    @property
-    def _level_names(self) -> tuple[str, ...]:
-        return self.choice.level_names
-
-    def _mean_of(self, variable: Variable) -> float:
-        estimate = self.means.derive([variable], _mean).estimate
-        return 0.0 if estimate is None else estimate
-
-    @property
-    def _fine_levels(self) -> int:
-        return self.choice.config.analyses.reliance.fine_levels
-
     def _known(self, variables: Sequence[Variable]) -> list[Variable]:
         return [variable for variable in variables if variable in self.means]
 
@@ -279,22 +208,6 @@ def _retained(rows: FloatArray) -> FloatArray:
 
 def _lost(rows: FloatArray) -> FloatArray:
     return np.asarray(rows[:, 0] - rows[:, 1:].mean(1))
-
-
-def _ratio(rows: FloatArray) -> FloatArray:
-    return np.asarray(rows[:, 0] / rows[:, 1])
-
-
-def _share_of(place: int) -> Callable[[FloatArray], FloatArray]:
-    return lambda rows: footprint(rows)[:, place]
-
-
-def _mean_centroid(n_levels: int) -> Callable[[FloatArray], FloatArray]:
-    def mean(rows: FloatArray) -> FloatArray:
-        by_severity = rows.reshape(len(rows), -1, n_levels)
-        return np.asarray(footprint_centroid(by_severity).mean(1))
-
-    return mean
 
 
 def _error_over(reference: ReferenceErrors, name: str) -> Callable[[FloatArray], FloatArray]:

@@ -13,16 +13,13 @@ import numpy as np
 from tasks.analyses.corrupted_samples import ACCURACY, BRIER, FLIP_RATE, NLL
 from tasks.analyses.corruption_choice import CLEAN
 from tasks.analyses.corruption_conclusions import (
-    CENTROID,
     CORRUPTION_ERROR,
     ECE,
-    FOOTPRINT,
-    GAIN,
     MEAN_CORRUPTION_ERROR,
     NO_REFERENCE,
     RETENTION,
-    SIZE,
 )
+from tasks.analyses.corruption_footprints import CENTROID, FOOTPRINT, GAIN, SIZE
 from tasks.reporting.damage_charts import CellChart, CellValue, cell_chart
 from tasks.reporting.formatting import percent, significant
 from tasks.reporting.fragility import LinkSection, link_section
