@@ -15,7 +15,7 @@ from functools import cached_property
 from typing import Any, ClassVar
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from tasks.analyses.benchmark_measures import (
     MEDIANS,
@@ -51,7 +51,7 @@ from wam_core.faithfulness.domains import (
     coefficient_blocks,
     input_blocks,
 )
-from wam_core.faithfulness.front_end import FrontEnd
+from wam_core.faithfulness.front_end import FrontEnd, own_copy
 from wam_core.faithfulness.halves import halves
 from wam_core.faithfulness.outputs import END_PASSES, OutputReader, read_ends
 from wam_core.faithfulness.projections import to_coefficients, to_points
@@ -141,9 +141,14 @@ class InputFaithfulness:
     methods: Mapping[str, NamedMethod]
 
     def run(self, batch: Batch, max_batch: int) -> Findings:
-        """Explain by every method over the input, and remove what each calls important."""
+        """Explain by every method over the input, and remove what each calls important.
+
+        Captum and front ends hang hooks into the model, which other threads pass through at the
+        same time: each batch has a copy of its own.
+        """
         findings = Findings()
-        for space in self._spaces(batch, max_batch, findings):
+        module = own_copy(self.parts.model.module)
+        for space in self._spaces(module, batch, max_batch, findings):
             orders = {name: each.method(space.explained) for name, each in self.methods.items()}
             findings.n_backward += len(batch) * sum(m.n_backward for m in self.methods.values())
             controls = self._controls(space.domain, batch)
@@ -155,8 +160,9 @@ class InputFaithfulness:
                 self._score_among_coefficients(space, orders, batch, findings)
         return findings
 
-    def _spaces(self, batch: Batch, max_batch: int, findings: Findings) -> list[_Space]:
-        module = self.parts.model.module
+    def _spaces(
+        self, module: nn.Module, batch: Batch, max_batch: int, findings: Findings
+    ) -> list[_Space]:
         support = batch.support
         everywhere = torch.ones_like(batch.signal[:, :1]) if support is None else support
         absent = absent_signal(self._faithfulness.baseline, batch.signal, support)
@@ -167,19 +173,21 @@ class InputFaithfulness:
         spaces = [
             _Space(
                 POINTS,
-                self._explained(read, batch, batch.signal, everywhere, max_batch),
+                self._explained(module, read, batch, batch.signal, everywhere, max_batch),
                 InputDomain.of(batch.signal, absent),
                 self._reader(read, support, max_batch),
             )
         ]
         if self._settings.front_end is not None:
-            spaces.append(self._cells(batch, batch.signal * everywhere, absent, max_batch))
+            spaces.append(self._cells(module, batch, batch.signal * everywhere, absent, max_batch))
             findings.n_forward += 2 * len(batch)
         return spaces
 
-    def _cells(self, batch: Batch, signal: Tensor, absent: Tensor, max_batch: int) -> _Space:
+    def _cells(
+        self, module: nn.Module, batch: Batch, signal: Tensor, absent: Tensor, max_batch: int
+    ) -> _Space:
         """The front end's output: removed cells take what the front end makes of the baseline."""
-        front = FrontEnd(self.parts.model.module, self._front_end, batch.signal[:1])
+        front = FrontEnd(module, self._front_end, batch.signal[:1])
         parts = [signal.split(max_batch), absent.split(max_batch)]
         cells, emptied = (torch.cat([front.features(rows) for rows in each]) for each in parts)
         everywhere = torch.ones_like(cells[:, :1])
@@ -189,18 +197,24 @@ class InputFaithfulness:
 
         return _Space(
             CELLS,
-            self._explained(rest, batch, cells, everywhere, max_batch),
+            self._explained(module, rest, batch, cells, everywhere, max_batch),
             InputDomain.of(cells, emptied),
             self._reader(rest, None, max_batch),
         )
 
     def _explained(
-        self, forward: Forward, batch: Batch, points: Tensor, support: Tensor, max_batch: int
+        self,
+        module: nn.Module,
+        forward: Forward,
+        batch: Batch,
+        points: Tensor,
+        support: Tensor,
+        max_batch: int,
     ) -> Explained:
         fraction = self._settings.noise_fraction
         return Explained(
             forward=forward,
-            module=self.parts.model.module,
+            module=module,
             head=self.parts.model.head,
             points=points,
             targets=batch.targets,

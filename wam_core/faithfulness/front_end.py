@@ -6,6 +6,7 @@ Published evaluations of sound remove cells of the mel spectrogram. With the par
 
 from __future__ import annotations
 
+import copy
 from dataclasses import dataclass
 
 import torch
@@ -15,6 +16,8 @@ from torch import Tensor, nn
 @dataclass(frozen=True)
 class FrontEnd:
     """A model and the name of the part of it that comes first, such as a mel spectrogram.
+
+    The parts are told apart by hooks: a model that other threads pass through needs `own_copy`.
 
     Attributes:
         name: Of a submodule through which every signal passes exactly once.
@@ -58,3 +61,18 @@ class FrontEnd:
     @property
     def _module(self) -> nn.Module:
         return self.model.get_submodule(self.name)
+
+
+def own_copy(model: nn.Module) -> nn.Module:
+    """A model with the same parameters that nobody else passes through, to hang hooks into.
+
+    Parameters and buffers are shared, not copied; modules are.
+
+    Raises:
+        ValueError: If the model cannot be copied.
+    """
+    shared = {id(tensor): tensor for tensor in (*model.parameters(), *model.buffers())}
+    try:
+        return copy.deepcopy(model, shared)
+    except Exception as error:  # whatever the user's modules hold
+        raise ValueError(f"the model cannot be copied: {type(error).__name__}: {error}") from error

@@ -1,6 +1,7 @@
 """Methods over the input in an audit: equal to Captum's own, scored where they speak, paired."""
 
 import json
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
@@ -17,6 +18,7 @@ from tasks.analyses.input_methods import (
 )
 from tasks.benchmark import table_of
 from tasks.benchmark.table import TITLES
+from tasks.compute import compute_shard
 from tasks.errors import ConfigError
 from tasks.planning import plan_audit
 from tasks.session import AuditSession
@@ -225,3 +227,32 @@ def test_the_analysis_of_faithfulness_must_take_the_same_samples(benchmarked):
     changed = config.model_copy(update={"analyses": analyses})
     with pytest.raises(ConfigError, match=r"with faithfulness\.samples equal"):
         plan_audit(AuditSession(changed))
+
+
+def test_threads_that_share_the_model_do_not_disturb_each_other(toy_config, compute_all, stored):
+    """Captum and front ends hang hooks into the model."""
+    settings = {
+        "enabled": True, "samples": None, "n_steps": 2, "n_subsets": 8, "common": False,
+        "front_end": "first", "methods": ["captum_saliency", "captum_gradcam"],
+    }  # fmt: skip
+    faithfulness = {"enabled": True, "samples": None, "n_steps": 2, "measures": ["count"]}
+    tables = []
+    for name, workers in (("alone", 1), ("together", 4)):
+        config = toy_config(
+            12,
+            name=name,
+            attribution={"smoothgrad": {"n_samples": 2}, "integrated_gradients": {"n_steps": 2}},
+            analyses={"benchmark": settings, "faithfulness": faithfulness},
+            store={"shard_size": 3},
+        )
+        session = AuditSession(config)
+        session.prepare_folder()
+        _ = session.model, session.reader
+        with ThreadPoolExecutor(workers) as pool:
+            list(pool.map(lambda shard: compute_shard(session, shard), session.shards))  # noqa: B023
+        tables.append(stored(Path(session.folder.path())).table("benchmark"))
+    keys = ["sample_id", "method", "domain"]
+    first, second = (table.sort_values(keys, ignore_index=True) for table in tables)
+    assert first[keys].equals(second[keys])
+    assert set(first["domain"]) == {"points", "front_end"}
+    np.testing.assert_array_equal(first["faith"].to_numpy(), second["faith"].to_numpy())
