@@ -57,6 +57,8 @@ def _suppressed(
         layout = _halves(space)
         model, arguments = "template_votes", {"space": list(space), "units": 1}
         weights = votes(layout[np.newaxis] / layout.size, np.array([[-10.0], [10.0]]))
+        # Where both halves are equal after shuffling, rounding must not decide.
+        weights |= {"bias": np.array([0.01, 0.0])}
     return Experiment(
         name=name,
         signals=signals,
