@@ -7,6 +7,7 @@ from typing import Self
 import torch
 from torch import Tensor, nn
 
+from tasks.models.gradient_layout import align_gradients
 from tasks.models.outputs import Head, check_scores, select_output
 from tasks.preprocessing import Preprocessing
 
@@ -40,7 +41,7 @@ class AuditedModel(nn.Module):
     """Maps signals in data space to class scores; always in evaluation mode.
 
     Attributes:
-        model: The user's model, unmodified.
+        model: The user's model; its numbers are its own (see `align_gradients`).
         output: Which of its outputs holds the class scores; see `select_output`.
         channels_last: Hand 2D signals over in that memory format.
     """
@@ -62,6 +63,7 @@ class AuditedModel(nn.Module):
         self.channels_last = channels_last
         for module in self.modules():
             module.training = False
+        align_gradients(model)
 
     def forward(self, signal: Tensor) -> Tensor:
         """Class scores of signals with shape (batch, channel, *space)."""
