@@ -18,15 +18,20 @@ from torch import Tensor
 
 from tasks.config import AuditConfig
 from tasks.errors import DatasetError, ModelError
-from tasks.explain import Prediction, explain, predict
+from tasks.explain import Prediction, explain, predict, target_score
 from tasks.planning import total_passes
 from tasks.session import AuditSession
+from wam_core.input_gradients import input_gradient, positions
 from wam_core.sums import band_counts, interior_counts, level_sums
 from wam_core.transform import decompose, reconstruct
 
 _HANDFUL = 16
 _LOSSLESS, _TOO_LOSSY = 1e-5, 0.02
 """Of a signal's range. One wavelet, dmey, loses 0.5 % by design: its filters are truncated."""
+
+_SAME_GRADIENT = 0.02
+"""Norm of the difference of a sample's gradients, alone and in a batch, over their own: rounding in
+half precision stays below; a layer that mixes samples, or misreads a batch of one, does not."""
 
 _FEW_INSIDE = 0.25
 """Part of a level's coefficients below which statistics without the border deserve a warning."""
@@ -101,6 +106,7 @@ def preflight(session: AuditSession) -> Preflight:
         bytes_per_sample=n_bytes,
         warnings=(
             *_warnings(prediction, accuracy, chance, len(rows), loss),
+            *_batch_warnings(session, signal, prediction),
             *_border_warnings(session),
         ),
     )
@@ -215,6 +221,40 @@ def _warnings(
             "exactly those over the signal"
         )
     return warnings
+
+
+def _batch_warnings(session: AuditSession, signal: Tensor, prediction: Prediction) -> list[str]:
+    """A sample whose gradient depends on the samples beside it cannot be explained repeatably."""
+    pair = signal[:2]
+    finite = bool(prediction.finite[:2].all())
+    if len(pair) < 2 or session.config.execution.max_batch < 2 or not finite:
+        return []
+    # Two classes: a mixture of scores of one class may have the gradient of its parts.
+    targets = (prediction.predicted[0] + torch.arange(2)) % prediction.logits.shape[1]
+    try:
+        together = _gradient(session, pair, targets)
+    except torch.OutOfMemoryError:  # then every sample is passed alone
+        return []
+    alone = torch.cat(
+        [_gradient(session, pair[:1], targets[:1]), _gradient(session, pair[1:], targets[1:])]
+    )
+    size = float(together.norm())
+    difference = float((alone - together).norm())
+    if difference <= _SAME_GRADIENT * size:
+        return []
+    return [
+        "the gradients of a sample alone and in a batch of two differ by "
+        f"{difference / size:.2g} of their norm, so attributions depend on how samples are "
+        "batched: does the model mix the samples of a batch, or normalise them by functions "
+        "instead of layers (on CPUs, PyTorch's functional.batch_norm can misread the gradient of "
+        "a batch of one)?"
+    ]
+
+
+def _gradient(session: AuditSession, signal: Tensor, targets: Tensor) -> Tensor:
+    score = target_score(session.config, session.model, signal, targets)
+    sample = positions(slice(0, len(signal)), signal)
+    return input_gradient(score, signal, sample).float()
 
 
 def _border_warnings(session: AuditSession) -> list[str]:

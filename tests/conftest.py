@@ -78,6 +78,25 @@ class LittleMemory(Toy):
         return super().forward(x)
 
 
+class MixesSamples(Toy):
+    """Centres features over the batch, so that a sample's scores depend on its neighbours."""
+
+    def forward(self, x):
+        features = torch.relu(self.second(torch.relu(self.first(x)))).mean((2, 3))
+        return self.head(features - 0.5 * features.mean(0, keepdim=True))
+
+
+class FunctionalNormalisation(Toy):
+    """Normalises by a function, not a layer, and reads the result as tokens."""
+
+    def forward(self, x):
+        features = self.second(torch.relu(self.first(x))).contiguous()
+        mean, variance = torch.linspace(-1, 1, 8), torch.linspace(0.5, 4, 8)
+        tokens = nn.functional.batch_norm(features, mean, variance).flatten(2).transpose(1, 2)
+        weight = torch.linspace(-1, 2, tokens[0].numel()).reshape(tokens[0].shape)
+        return self.head((tokens * weight).mean(1))
+
+
 def toy(n_classes=3, seed=0, delay=0.0):
     return Toy(n_classes, seed, delay)
 
@@ -88,6 +107,14 @@ def nan_when_dark():
 
 def blind():
     return Blind(3, 0, 0.0)
+
+
+def mixes_samples():
+    return MixesSamples(3, 0, 0.0)
+
+
+def functional_normalisation():
+    return FunctionalNormalisation(3, 0, 0.0)
 
 
 def little_memory():

@@ -63,6 +63,13 @@ def test_outputs_that_are_not_finite_are_a_warning(toy_config, save_toys, pictur
     assert any("not finite" in warning for warning in found.warnings)
 
 
+@pytest.mark.parametrize("model", ["mixes_samples", "functional_normalisation"])
+def test_gradients_that_depend_on_the_batch_are_a_warning(toy_config, model):
+    found = check(toy_config(model={"name": f"wam_audit_toy_models:{model}"}))
+    assert any("alone and in a batch of two differ" in warning for warning in found.warnings)
+    assert not any("alone and in a batch" in warning for warning in check(toy_config()).warnings)
+
+
 def test_a_model_that_fails_on_real_samples_is_refused(toy_config, save_toys, pictures):
     dark = pictures(5)
     dark[1] //= 16
