@@ -194,7 +194,7 @@ def input_method(name: str) -> NamedMethod:
 
 
 def last_convolution(module: nn.Module) -> str | None:
-    """Name of the last convolution with more than one point of output, in order of definition."""
+    """Name of the convolution defined last, which in a residual network may be a shortcut."""
     names = [name for name, part in module.named_modules() if isinstance(part, _CONVOLUTIONS)]
     return names[-1] if names else None
 
