@@ -124,7 +124,8 @@ def test_what_is_mixed_in_depends_on_the_sample_alone(sounds, compute_all, store
         table(store={"shard_size": 2}, execution={"max_batch": 1}),
     ]
     for part in others:
-        pd.testing.assert_frame_equal(part, whole.loc[part.index], check_exact=True)
+        # Batches of other sizes round probabilities otherwise; other noise would change them a lot.
+        pd.testing.assert_frame_equal(part, whole.loc[part.index], rtol=1e-5, atol=1e-7)
 
 
 def test_a_corruption_that_needs_a_rate_is_made_of_recordings_alone(planted_config):
