@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
-from itertools import pairwise
-from typing import Annotated, Literal
+from typing import Literal
 
 from pydantic import Field, NonNegativeInt, PositiveFloat, PositiveInt, model_validator
 
-from tasks.schema import Fraction, Frozen
-
-AttributionMethod = Literal["gradient", "smoothgrad", "integrated_gradients", "coalition_gradients"]
+from tasks.robustness_config import (
+    CorruptionsConfig,
+    CriticalBandsConfig,
+    FourierSensitivityConfig,
+    SuppressionConfig,
+)
+from tasks.schema import AttributionMethod, Fraction, Frozen
+from tasks.trust_config import BenchmarkConfig, FaithfulnessConfig, SanityConfig
 
 
 class RelianceConfig(Frozen):
@@ -85,98 +89,6 @@ class BandRemovalConfig(Frozen):
                 "shapley is off; switch one on"
             )
         return self
-
-
-class SuppressionConfig(Frozen):
-    """Which cues the model needs: one is suppressed at a time, and the others are kept."""
-
-    enabled: bool = Field(False, description="Pass samples again with one cue suppressed.")
-    samples: PositiveInt | None = Field(
-        200, description="Samples taken, the same share of every class; null: all."
-    )
-    suppressions: dict[str, tuple[float, ...]] = Field(
-        default_factory=dict,
-        description="Strengths by suppression, such as patch_shuffle: [4, 8]; an empty list stands "
-        "for all of its strengths. Without any, the usual ones for the model's input.",
-    )
-
-
-class CorruptionsConfig(Frozen):
-    """How the model stands damage, and whether its reliance explains where it breaks."""
-
-    enabled: bool = Field(False, description="Damage samples and classify them again.")
-    samples: PositiveInt | None = Field(
-        100, description="Samples taken, the same share of every class; null: all."
-    )
-    corruptions: tuple[str, ...] = Field(
-        (),
-        description="Kinds of damage, such as gaussian_noise; without any, all that exist for the "
-        "model's input.",
-    )
-    severities: tuple[Annotated[int, Field(ge=1, le=5)], ...] = Field(
-        (1, 2, 3, 4, 5), min_length=1, description="Of each kind of damage, 1 (weakest) to 5."
-    )
-    reference: Literal["auto", "alexnet", "none"] = Field(
-        "auto",
-        description="What errors are divided by in the mean corruption error: those of AlexNet, "
-        "for images of the ImageNet classes; auto: where the classes are those; none: nothing.",
-    )
-
-    @model_validator(mode="after")
-    def _increasing(self) -> CorruptionsConfig:
-        if any(second <= first for first, second in pairwise(self.severities)):
-            raise ValueError(f"severities must increase; got {list(self.severities)}")
-        if len(set(self.corruptions)) < len(self.corruptions):
-            raise ValueError(f"corruptions names one twice: {', '.join(self.corruptions)}")
-        return self
-
-
-class CriticalBandsConfig(Frozen):
-    """How much noise in each level the model stands."""
-
-    enabled: bool = Field(
-        False, description="Put noise into one level at a time and classify again."
-    )
-    samples: PositiveInt | None = Field(
-        200, description="Samples taken, the same share of every class; null: all."
-    )
-    noise_levels: tuple[PositiveFloat, ...] = Field(
-        (0.01, 0.03, 0.1, 0.3, 1.0),
-        min_length=2,
-        description="Root mean square of the noise over each sample's range, increasing; "
-        "thresholds are interpolated in its logarithm.",
-    )
-
-    @model_validator(mode="after")
-    def _increasing(self) -> CriticalBandsConfig:
-        if any(second <= first for first, second in pairwise(self.noise_levels)):
-            raise ValueError(f"noise_levels must increase; got {list(self.noise_levels)}")
-        return self
-
-
-class FourierSensitivityConfig(Frozen):
-    """At which frequencies the model errs."""
-
-    enabled: bool = Field(
-        False, description="Add waves of one frequency, and noise of one octave, and classify."
-    )
-    samples: PositiveInt | None = Field(
-        50, description="Samples taken, the same share of every class; null: all."
-    )
-    frequencies_per_axis: PositiveInt | None = Field(
-        None,
-        ge=3,
-        description="Of the lattice; null: 32 in one dimension, 15 in two, 5 in three. Half of the "
-        "lattice is passed: opposite frequencies are the same wave.",
-    )
-    noise: PositiveFloat = Field(
-        0.04,
-        description="Root mean square of a wave over the sample's range; 0.04 is the published "
-        "norm of 15.7 for 224 x 224 pixels in three channels.",
-    )
-    ring_noises: tuple[PositiveFloat, ...] = Field(
-        (0.03, 0.1, 0.3), description="The same of noise in one octave of frequencies."
-    )
 
 
 class ShortcutsConfig(Frozen):
@@ -277,114 +189,6 @@ class MinimalMasksConfig(Frozen):
     examples: NonNegativeInt = Field(2, description="Samples whose masked signals are shown.")
 
 
-FaithfulnessMeasure = Literal[
-    "count", "energy", "replacement", "class_contrast", "random_weights", "mu_fidelity"
-]
-
-
-class FaithfulnessConfig(Frozen):
-    """Whether maps rank what the model uses, held against orders that know no model."""
-
-    enabled: bool = Field(
-        False, description="Insert and delete coefficients; hundreds of passes per sample."
-    )
-    samples: PositiveInt | None = Field(
-        40, description="Samples taken, the same share of every class; null: all."
-    )
-    methods: tuple[AttributionMethod, ...] | None = Field(
-        None,
-        description="Attributions that are judged, beside magnitude and chance; null: every one "
-        "that is switched on.",
-    )
-    measures: tuple[FaithfulnessMeasure, ...] = Field(
-        ("count", "energy", "replacement", "class_contrast", "random_weights", "mu_fidelity"),
-        min_length=1,
-        description="count: curves over the fraction of coefficients, removed ones from the "
-        "baseline (as published). energy: over the fraction of energy. replacement: removed ones "
-        "from other signals. class_contrast: the class's map against the runner-up's, by the "
-        "same. random_weights: the map against that of a randomised network, by count. "
-        "mu_fidelity: random subsets removed.",
-    )
-    n_steps: PositiveInt = Field(
-        64, ge=2, multiple_of=2, description="Steps of every curve; even, so that there is a half."
-    )
-    n_subsets: PositiveInt = Field(128, ge=8, description="Random subsets of mu_fidelity.")
-    baseline: Literal["zero", "sample_mean"] = Field(
-        "zero",
-        description="What removed coefficients are replaced by, and what energy is counted from: "
-        "zero, as published, or the mean of every channel of the sample.",
-    )
-    approximation: Literal["kept", "ranked"] = Field(
-        "kept",
-        description="Of energy, replacement and class_contrast: whether the approximation is "
-        "always present, or ranked and removed too.",
-    )
-    replacement: Literal["other_samples", "resampled"] = Field(
-        "other_samples",
-        description="Of the measure replacement: the coefficients of a sample of another class, or "
-        "the sample's own in a random order within each band.",
-    )
-    budget: PositiveInt | None = Field(
-        None,
-        description="Most forward passes per sample, beside those that explain the runner-up: "
-        "steps and subsets are cut alike for all methods and measures; null: no cap.",
-    )
-
-    @model_validator(mode="after")
-    def _has_curves(self) -> FaithfulnessConfig:
-        if "class_contrast" in self.measures and "replacement" not in self.measures:
-            raise ValueError(
-                "the measure class_contrast compares curves of the measure replacement; add that "
-                "to faithfulness.measures, or leave class_contrast out"
-            )
-        if "random_weights" in self.measures and "count" not in self.measures:
-            raise ValueError(
-                "the measure random_weights compares curves of the measure count; add that to "
-                "faithfulness.measures, or leave random_weights out"
-            )
-        return self
-
-
-class BenchmarkConfig(Frozen):
-    """Methods over the input beside those over coefficients; reads what faithfulness finds."""
-
-    enabled: bool = Field(
-        False, description="Explain by every method and remove what it calls important."
-    )
-    samples: PositiveInt | None = Field(
-        40, description="Samples taken, the same share of every class; those of faithfulness."
-    )
-    methods: tuple[str, ...] = Field(
-        (
-            "captum_integrated_gradients",
-            "captum_smoothgrad",
-            "captum_gradcam",
-            "captum_saliency",
-        ),
-        description="Methods over the input by name; module:function for your own.",
-    )
-    n_steps: PositiveInt = Field(64, ge=2, multiple_of=2, description="Steps of every curve.")
-    n_subsets: PositiveInt = Field(128, ge=8, description="Random subsets of mu-Fidelity.")
-    common: bool = Field(
-        True,
-        description="Also rank coefficients by the methods over the input, and points by the "
-        "methods over coefficients.",
-    )
-    front_end: str | None = Field(
-        None,
-        description="Name of the part of the model that makes a spectrogram: methods over the "
-        "input then explain its cells, as published for sounds.",
-    )
-    gradcam_layer: str | None = Field(
-        None, description="Layer of GradCAM; null: the convolution defined last."
-    )
-    noise_fraction: Fraction | None = Field(
-        None,
-        description="SmoothGrad's noise over each sample's range; null: as published, 0.25, and "
-        "0.001 for sounds.",
-    )
-
-
 class CueConflictConfig(Frozen):
     """Images whose shape and texture tell of different categories (Geirhos et al. 2019)."""
 
@@ -414,81 +218,6 @@ class HybridConfig(Frozen):
     examples: NonNegativeInt = Field(
         3, description="Samples whose hybrids are kept as pictures and put into the report."
     )
-
-
-class SanityLimits(Frozen):
-    """What explanations must keep to be trusted; they decide no stored number."""
-
-    similarity: Fraction = Field(
-        0.2,
-        description="Largest rank correlation of magnitudes with every layer randomised: below it, "
-        "less than a twentieth of the ranks' variance is shared.",
-    )
-    rise: Fraction = Field(
-        0.1,
-        description="Most that the similarity may rise again while more layers are randomised.",
-    )
-    energy_similarity: Fraction = Field(
-        0.9,
-        description="Largest rank correlation with the magnitudes of the coefficients: beyond it, "
-        "four fifths of the ranks' variance are known without a model.",
-    )
-    random_label_similarity: Fraction = Field(
-        0.5,
-        description="Largest rank correlation with the network trained on permuted labels: beyond "
-        "it, a quarter of the ranks' variance has nothing to do with what the labels say.",
-    )
-    seed_reliability: Fraction = Field(
-        0.5,
-        description="Least rank correlation of WAM_SG and WAM_CG with themselves from other draws: "
-        "below it, most of a map is chance of its draws, which any randomisation changes.",
-    )
-    share_error: Fraction = Field(
-        0.02,
-        description="Largest Monte-Carlo error of a level's share of one sample, on average over "
-        "samples: differences between levels are many times as large.",
-    )
-    faith_gain: float = Field(
-        0.0,
-        description="Least gain in Faith over an order by magnitude, over the fraction of energy, "
-        "where analyses.faithfulness measures it: without a gain no model was needed.",
-    )
-    completeness_gap: Fraction = Field(
-        0.1, description="Largest median completeness gap: a tenth of the score is unaccounted for."
-    )
-
-
-class SanityConfig(Frozen):
-    """Do explanations show what the model learned? Randomise it and explain again."""
-
-    enabled: bool = Field(
-        False, description="Explain with randomised models; stages times n_passes per method."
-    )
-    samples: PositiveInt | None = Field(
-        30, description="Samples taken, the same share of every class; null: all."
-    )
-    methods: tuple[AttributionMethod, ...] | None = Field(
-        None, description="Attributions that are checked; null: every one that is switched on."
-    )
-    n_passes: PositiveInt = Field(10, description="Draws and steps of one explanation.")
-    stages: int = Field(
-        5,
-        ge=2,
-        description="Stages in which all layers are randomised from the top: the output layer "
-        "alone, then equal parts of the others.",
-    )
-    networks: PositiveInt = Field(
-        8,
-        description="Randomised networks, of which every sample meets one, chosen by its id: an "
-        "explanation may stay by chance under one of them.",
-    )
-    independent: bool = Field(True, description="Randomise each stage's layers alone, too.")
-    random_label_checkpoint: str | None = Field(
-        None,
-        description="Weights of the same network trained on permuted labels (see permute_labels of "
-        "training recipes), whose explanations are compared.",
-    )
-    limits: SanityLimits = SanityLimits()
 
 
 class AnalysesConfig(Frozen):

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
 Fraction = Annotated[float, Field(ge=0, le=1)]
+AttributionMethod = Literal["gradient", "smoothgrad", "integrated_gradients", "coalition_gradients"]
 
 
 class Frozen(BaseModel):

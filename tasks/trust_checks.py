@@ -14,8 +14,8 @@ from tasks.analyses.sanity_comparisons import (
     SPEARMAN,
 )
 from tasks.analyses.sanity_maps import ABSOLUTE, COALITIONS, GRADIENT_PARTS, INTEGRATED, SIGNED
-from tasks.analyses_config import SanityLimits
 from tasks.config import AuditConfig, GateConfig
+from tasks.trust_config import SanityLimits
 
 SHARE_ERROR = "attribution/share_standard_error"
 COMPLETENESS_GAP = "attribution/completeness_gap"

@@ -5,11 +5,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 from functools import cached_property
 
-from tasks.analyses_config import CorruptionsConfig
 from tasks.config import AuditConfig
 from tasks.datasets import Manifest
 from tasks.errors import ConfigError
 from tasks.models import resolve_preprocessing
+from tasks.robustness_config import CorruptionsConfig
 from wam_core.basis import CoefficientLayout, WaveletBasis
 from wam_core.corruptions import Corruption, corruptions_for
 

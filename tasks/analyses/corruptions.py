@@ -35,8 +35,8 @@ from tasks.analyses.corruption_sentences import corruption_sentences
 from tasks.analyses.damage import DamagedSamples
 from tasks.analyses.flips import FLIP_UNITS, FLIPS, flip_measures, flip_metrics
 from tasks.analyses.fragility import RANKING_UNITS, ranking_metrics
-from tasks.analyses_config import CorruptionsConfig
 from tasks.datasets import Manifest
+from tasks.robustness_config import CorruptionsConfig
 from tasks.variables import MeansOfSamples, Tallies
 from wam_core.basis import CoefficientLayout
 

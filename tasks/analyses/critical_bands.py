@@ -43,10 +43,10 @@ from tasks.analyses.masking import (
     noise_label,
 )
 from tasks.analyses.masking_sentences import masking_sentences
-from tasks.analyses_config import CriticalBandsConfig
 from tasks.datasets import Manifest
 from tasks.errors import ConfigError
 from tasks.explain import predict
+from tasks.robustness_config import CriticalBandsConfig
 from tasks.variables import MeansOfSamples, Variable
 from wam_core.basis import CoefficientLayout
 from wam_core.critical_bands import (

@@ -27,9 +27,9 @@ from tasks.analyses.faithfulness_measures import (
 )
 from tasks.analyses.faithfulness_removals import effort, judged_methods, wants
 from tasks.analyses.faithfulness_run import FaithfulnessCurves
-from tasks.analyses_config import FaithfulnessConfig
 from tasks.datasets import Manifest
 from tasks.errors import ConfigError
+from tasks.trust_config import FaithfulnessConfig
 from wam_core.basis import CoefficientLayout
 
 

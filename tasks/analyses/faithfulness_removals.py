@@ -11,9 +11,9 @@ from tasks.analyses.contract import AuditParts, Batch
 from tasks.analyses.minimal_selections import selections_of
 from tasks.analyses.mixtures import MODEL_FREE
 from tasks.analyses.partners import Partners
-from tasks.analyses_config import FaithfulnessConfig
 from tasks.config import AuditConfig
 from tasks.errors import ConfigError
+from tasks.trust_config import FaithfulnessConfig
 from wam_core.baselines import absent_signal
 from wam_core.basis import CoefficientLayout
 from wam_core.faithfulness.budget import Effort

@@ -28,11 +28,11 @@ from tasks.analyses.contract import (
     Passes,
     ShardTables,
 )
-from tasks.analyses_config import FourierSensitivityConfig
 from tasks.datasets import Manifest
 from tasks.errors import ConfigError
 from tasks.explain import predict
 from tasks.models import resolve_preprocessing
+from tasks.robustness_config import FourierSensitivityConfig
 from tasks.sentences import find_metric, level_place, with_interval
 from tasks.variables import Variable
 from wam_core.basis import CoefficientLayout

@@ -38,9 +38,9 @@ from tasks.analyses.faithfulness_removals import rankings
 from tasks.analyses.faithfulness_run import map_orders
 from tasks.analyses.input_methods import NOISE_FRACTION, Explained, NamedMethod, input_method
 from tasks.analyses.mixtures import MODEL_FREE
-from tasks.analyses_config import BenchmarkConfig
 from tasks.datasets import Manifest
 from tasks.errors import ConfigError
+from tasks.trust_config import BenchmarkConfig
 from wam_core.baselines import absent_signal
 from wam_core.basis import CoefficientLayout
 from wam_core.faithfulness.curves import insertion_deletion

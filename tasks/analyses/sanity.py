@@ -37,10 +37,10 @@ from tasks.analyses.sanity_comparisons import (
 )
 from tasks.analyses.sanity_maps import ABSOLUTE, COALITIONS, GRADIENT, INTEGRATED, Explainer
 from tasks.analyses.sanity_run import SanityAnalysis
-from tasks.analyses_config import SanityConfig
 from tasks.datasets import Manifest
 from tasks.models.files import open_model_file
 from tasks.sentences import find_metric, with_interval
+from tasks.trust_config import SanityConfig
 from tasks.variables import MeansOfSamples, Variable
 from wam_core.basis import CoefficientLayout
 

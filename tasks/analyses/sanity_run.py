@@ -18,10 +18,10 @@ from tasks.analyses.sanity_comparisons import (
     SHUFFLED,
 )
 from tasks.analyses.sanity_maps import ABSOLUTE, MAPS, Explainer, Maps
-from tasks.analyses_config import SanityConfig
 from tasks.config import ModelConfig
 from tasks.errors import ModelError
 from tasks.models import LoadedModel, load_model
+from tasks.trust_config import SanityConfig
 from wam_core.map_similarity import MapSimilarity, compare_maps, shuffled_within_bands
 from wam_core.noise import generator
 from wam_core.randomisation import (

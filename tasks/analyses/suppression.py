@@ -25,12 +25,12 @@ from tasks.analyses.contract import (
     Passes,
     ShardTables,
 )
-from tasks.analyses_config import SuppressionConfig
 from tasks.config import AuditConfig
 from tasks.datasets import Manifest
 from tasks.errors import ConfigError
 from tasks.explain import predict
 from tasks.models import resolve_preprocessing
+from tasks.robustness_config import SuppressionConfig
 from tasks.sentences import find_metric, with_interval
 from tasks.texture import Votes
 from tasks.variables import MeansOfSamples, Variable
