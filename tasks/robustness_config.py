@@ -86,16 +86,21 @@ class FourierSensitivityConfig(Frozen):
     samples: PositiveInt | None = Field(
         50, description="Samples taken, the same share of every class; null: all."
     )
+    lattice: Literal["octaves", "even"] = Field(
+        "octaves",
+        description="Frequencies of the waves: octaves spreads them evenly in octaves, so that "
+        "each has some; even takes those next to zero, one cycle apart, as published.",
+    )
     frequencies_per_axis: PositiveInt | None = Field(
         None,
         ge=3,
-        description="Of the lattice; null: 32 in one dimension, 15 in two, 5 in three. Half of the "
-        "lattice is passed: opposite frequencies are the same wave.",
+        description="Of the lattice; null: 32 in one dimension, 15 in two, 5 in three; published: "
+        "even, 63. Half of the lattice is passed: opposite frequencies are the same wave.",
     )
     noise: PositiveFloat = Field(
-        0.04,
-        description="Root mean square of a wave over the sample's range; 0.04 is the published "
-        "norm of 15.7 for 224 x 224 pixels in three channels.",
+        0.07,
+        description="Root mean square of a wave over the sample's range; 0.07 is the published "
+        "norm of 15.7 in each channel of 224 x 224 pixels.",
     )
     ring_noises: tuple[PositiveFloat, ...] = Field(
         (0.03, 0.1, 0.3), description="The same of noise in one octave of frequencies."

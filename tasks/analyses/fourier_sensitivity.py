@@ -37,7 +37,15 @@ from tasks.sentences import find_metric, level_place, with_interval
 from tasks.variables import Variable
 from wam_core.basis import CoefficientLayout
 from wam_core.critical_bands import value_range
-from wam_core.fourier_noise import Frequency, frequency_lattice, octave, ring_noise, wave
+from wam_core.fourier_noise import (
+    Frequency,
+    frequency_lattice,
+    holds_octave,
+    octave,
+    ring_noise,
+    unit_power,
+    wave,
+)
 from wam_core.noise import generator, standard_normal
 
 ERROR_MAP, FLIP_MAP = "fourier/error_map", "fourier/flip_map"
@@ -54,6 +62,11 @@ def frequency_label(frequency: Sequence[int]) -> str:
         '3 -12'
     """
     return " ".join(str(cycles) for cycles in frequency)
+
+
+def ring_octaves(space: Sequence[int], n_octaves: int) -> list[int]:
+    """Octaves that hold a frequency of a signal, finest first; what is lower than all is last."""
+    return [place for place in range(1, n_octaves + 2) if holds_octave(space, place, n_octaves)]
 
 
 class FourierSensitivity(Analysis):
@@ -83,7 +96,8 @@ class FourierSensitivity(Analysis):
 
     def passes(self, layout: CoefficientLayout) -> Passes:
         """One pass forward for every wave, and for every ring in every noise."""
-        rings = (self.config.basis.levels + 1) * len(self.settings.ring_noises)
+        rings = len(ring_octaves(self._space, self.config.basis.levels))
+        rings *= len(self.settings.ring_noises)
         return Passes(forward=len(self.lattice) + rings)
 
     def open(self, parts: AuditParts) -> AddedFrequencies:
@@ -142,7 +156,10 @@ class FourierSensitivity(Analysis):
     @cached_property
     def lattice(self) -> list[Frequency]:
         """Frequencies of the waves."""
-        return frequency_lattice(self._space, self.settings.frequencies_per_axis)
+        settings, n_octaves = self.settings, self.config.basis.levels
+        return frequency_lattice(
+            self._space, n_octaves, settings.frequencies_per_axis, settings.lattice
+        )
 
     @cached_property
     def _space(self) -> tuple[int, ...]:
@@ -178,9 +195,8 @@ class AddedFrequencies:
         space = tuple(batch.signal.shape[2:])
         for frequency in self.lattice:
             label = frequency_label(frequency)
-            added = wave(space, frequency).to(batch.signal) * self._signs(batch, label)
-            if batch.support is not None:
-                added = added * batch.support
+            signs = self._signs(batch, label)
+            added = unit_power(wave(space, frequency).to(batch.signal) * signs, batch.support)
             columns = {
                 "kind": WAVE_KIND,
                 "frequency": label,
@@ -188,7 +204,7 @@ class AddedFrequencies:
                 "noise": settings.noise,
             }
             yield columns, added
-        for place in range(1, n_octaves + 2):
+        for place in ring_octaves(space, n_octaves):
             noise = ring_noise(self._draws(batch, place), place, n_octaves, batch.support)
             for strength in settings.ring_noises:
                 columns = {

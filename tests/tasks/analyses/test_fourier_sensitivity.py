@@ -91,3 +91,21 @@ def test_an_even_lattice_is_refused_in_the_plane(smooth_config):
     config = smooth_config(analyses={"fourier_sensitivity": SETTINGS | {"frequencies_per_axis": 4}})
     with pytest.raises(ConfigError, match="it must be odd"):
         plan_audit(AuditSession(config))
+
+
+def test_an_octave_that_a_small_input_does_not_hold_has_no_row(smooth_config, compute_all, stored):
+    config = smooth_config(basis={"levels": 4})
+    planned = plan_audit(AuditSession(config)).n_forward
+    folder = compute_all(config)
+    table = stored(folder).table("fourier")
+    assert set(table["octave"]) == {1, 2, 3, 4}
+    assert set(table[table["kind"] == "ring"]["octave"]) == {1, 2, 3, 4}
+    receipts = [json.loads(path.read_text()) for path in folder.glob("receipts/*.json")]
+    assert sum(receipt["n_forward"] for receipt in receipts) == planned
+
+
+def test_the_lattice_is_part_of_what_an_audit_is(smooth_config):
+    octaves = smooth_config()
+    even = smooth_config(analyses={"fourier_sensitivity": SETTINGS | {"lattice": "even"}})
+    assert octaves.identity()["analyses"]["fourier_sensitivity"]["lattice"] == "octaves"
+    assert octaves.digest() != even.digest()
