@@ -376,7 +376,7 @@ class BenchmarkConfig(Frozen):
         "input then explain its cells, as published for sounds.",
     )
     gradcam_layer: str | None = Field(
-        None, description="Layer of GradCAM; null: the convolution defined last."
+        None, description="Layer of GradCAM; null: the one that puts out the last feature map."
     )
     noise_fraction: Fraction | None = Field(
         None,

@@ -14,7 +14,6 @@ from tasks.analyses.input_methods import (
     CAPTUM,
     Explained,
     input_method,
-    last_convolution,
 )
 from tasks.benchmark import table_of
 from tasks.benchmark.table import TITLES
@@ -72,11 +71,10 @@ def test_saliency_and_integrated_gradients_are_captums():
     torch.testing.assert_close(found, size(expected), atol=1e-6, rtol=1e-4)
 
 
-def test_gradcam_is_captums_at_the_last_convolution():
+def test_gradcam_is_captums_at_the_last_feature_map():
     net = convolutional()
     given = explained(net)
-    assert last_convolution(net) == "2"
-    expected = LayerGradCam(net, net[2]).attribute(
+    expected = LayerGradCam(net, net[3]).attribute(
         given.points, target=given.targets, relu_attributions=True
     )
     found = input_method("captum_gradcam").method(given)
