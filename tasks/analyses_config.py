@@ -327,7 +327,8 @@ class FaithfulnessConfig(Frozen):
     budget: PositiveInt | None = Field(
         None,
         description="Most forward passes per sample, beside those that explain the runner-up: "
-        "steps and subsets are cut alike for all methods and measures; null: no cap.",
+        "steps and subsets are cut alike for all methods and measures, and so are those of the "
+        "benchmark's methods over the input; null: no cap.",
     )
 
     @model_validator(mode="after")

@@ -525,6 +525,9 @@ class AuditConfig(Frozen):
         if "benchmark" in analyses and analyses["benchmark"]["gradcam_layer"] is None:
             # Null was once the convolution defined last: folders of then are of other numbers.
             analyses["benchmark"]["gradcam_layer"] = "the last feature map"
+        if "benchmark" in analyses and self.analyses.faithfulness.budget is not None:
+            # It did not cap methods over the input before.
+            analyses["benchmark"]["budget"] = self.analyses.faithfulness.budget
         if not self.attribution.coalition_gradients.enabled:
             del identity["attribution"]["coalition_gradients"]
         return identity

@@ -211,6 +211,27 @@ def test_batches_change_nothing_and_passes_are_those_of_the_plan(benchmarked, co
     )
 
 
+@pytest.mark.parametrize("common", [True, False])
+def test_the_budget_of_faithfulness_caps_methods_over_the_input_too(
+    benchmarked, compute_all, common
+):
+    settings = benchmarked().analyses.model_dump(mode="json")
+    budget = 64
+    settings["faithfulness"] |= {"n_steps": 16, "n_subsets": 64, "budget": budget,
+                                 "measures": ["count", "mu_fidelity"]}  # fmt: skip
+    settings["benchmark"] |= {"n_steps": 16, "n_subsets": 64, "common": common}
+    config = benchmarked(analyses=settings)
+    plan = plan_audit(AuditSession(config))
+    for part in ("faithfulness", "benchmark"):
+        assert plan.parts[part].n_forward <= budget * N_SAMPLES
+    receipts = [json.loads(path.read_text()) for path in compute_all(config).glob("receipts/*")]
+    assert sum(receipt["n_forward"] for receipt in receipts) == plan.n_forward
+    settings["faithfulness"] |= {"budget": 40}
+    settings["benchmark"] |= {"common": True}
+    with pytest.raises(ConfigError, match="Raise it, or ask for fewer"):
+        plan_audit(AuditSession(benchmarked(analyses=settings)))
+
+
 def test_a_method_of_the_users_own_joins_by_name(benchmarked, summary_of):
     name = f"{__name__}:magnitude_of_pixels"
     _, metrics = summary_of(benchmarked(methods=(name,)))
