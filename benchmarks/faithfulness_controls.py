@@ -21,7 +21,7 @@ the best of the second.
 from __future__ import annotations
 
 import argparse
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -249,13 +249,22 @@ def _mean_interval(values: np.ndarray) -> tuple[float, float]:
     return float(values.mean()), float(1.96 * values.std(ddof=1) / np.sqrt(len(values)))
 
 
-def draw(found: Mapping[str, Values], path: Path) -> None:
-    """One row a model: every order under every measure, with intervals."""
+def draw(
+    found: Mapping[str, Values],
+    path: Path,
+    measures: Sequence[str] = MEASURES,
+    judged: bool = True,
+) -> None:
+    """One row a model: every order under every measure, with intervals.
+
+    Args:
+        judged: Say below each measure whether it separates.
+    """
     figure = Figure(figsize=(10.5, 8.4), layout="constrained")
     rows = figure.subplots(len(found), 1, sharex=True)
     for axes, (name, values) in zip(rows, found.items(), strict=True):
         axes.axhline(0, color="#444444", linewidth=0.8)
-        for place, measure in enumerate(MEASURES):
+        for place, measure in enumerate(measures):
             if place % 2:
                 axes.axvspan(place - 0.5, place + 0.5, color="#f2f3f5", zorder=0)
             for offset, order in enumerate((*KNOWS, *FREE)):
@@ -266,6 +275,8 @@ def draw(found: Mapping[str, Values], path: Path) -> None:
                     markerfacecolor=_COLOURS[order] if order in KNOWS else "white", capsize=2,
                     label=order if not place else None,
                 )  # fmt: skip
+            if not judged:
+                continue
             gap, half = separation(values[measure], name)
             verdict = "separates" if gap > half else "does not"
             axes.annotate(
@@ -273,12 +284,12 @@ def draw(found: Mapping[str, Values], path: Path) -> None:
                 color="#1a6b3c" if gap > half else "#a03020", fontsize=9,
             )  # fmt: skip
         axes.set_title(
-            f"{name} (n = {len(values[MEASURES[0]]['random'])})", loc="left", fontsize=11
+            f"{name} (n = {len(values[measures[0]]['random'])})", loc="left", fontsize=11
         )
-        axes.set_ylabel("difference of areas")
+        axes.set_ylabel("difference of areas" if judged else "value")
         axes.margins(y=0.18)
-        axes.set_xlim(-0.5, len(MEASURES) - 0.5)
-    rows[-1].set_xticks(range(len(MEASURES)), MEASURES)
+        axes.set_xlim(-0.5, len(measures) - 0.5)
+    rows[-1].set_xticks(range(len(measures)), measures)
     figure.legend(*rows[0].get_legend_handles_labels(), loc="outside upper center", ncols=6,
                   frameon=False, title="filled: knows the model    hollow: does not")  # fmt: skip
     path.parent.mkdir(parents=True, exist_ok=True)

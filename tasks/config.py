@@ -522,6 +522,12 @@ class AuditConfig(Frozen):
             del analyses[section]
         if "sanity" in analyses:
             del analyses["sanity"]["limits"]  # like gates, they judge what is stored
+        if "benchmark" in analyses and analyses["benchmark"]["gradcam_layer"] is None:
+            # Null was once the convolution defined last: folders of then are of other numbers.
+            analyses["benchmark"]["gradcam_layer"] = "the last feature map"
+        if "benchmark" in analyses and self.analyses.faithfulness.budget is not None:
+            # It did not cap methods over the input before.
+            analyses["benchmark"]["budget"] = self.analyses.faithfulness.budget
         if not self.attribution.coalition_gradients.enabled:
             del identity["attribution"]["coalition_gradients"]
         return identity

@@ -58,7 +58,8 @@ class FaithfulnessConfig(Frozen):
     budget: PositiveInt | None = Field(
         None,
         description="Most forward passes per sample, beside those that explain the runner-up: "
-        "steps and subsets are cut alike for all methods and measures; null: no cap.",
+        "steps and subsets are cut alike for all methods and measures, and so are those of the "
+        "benchmark's methods over the input; null: no cap.",
     )
 
     @model_validator(mode="after")
@@ -107,7 +108,7 @@ class BenchmarkConfig(Frozen):
         "input then explain its cells, as published for sounds.",
     )
     gradcam_layer: str | None = Field(
-        None, description="Layer of GradCAM; null: the convolution defined last."
+        None, description="Layer of GradCAM; null: the one that puts out the last feature map."
     )
     noise_fraction: Fraction | None = Field(
         None,

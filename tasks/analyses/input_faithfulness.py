@@ -38,12 +38,14 @@ from tasks.analyses.faithfulness_removals import rankings
 from tasks.analyses.faithfulness_run import map_orders
 from tasks.analyses.input_methods import NOISE_FRACTION, Explained, NamedMethod, input_method
 from tasks.analyses.mixtures import MODEL_FREE
+from tasks.config import AuditConfig
 from tasks.datasets import Manifest
 from tasks.errors import ConfigError
 from tasks.trust_config import BenchmarkConfig
 from wam_core.baselines import absent_signal
 from wam_core.basis import CoefficientLayout
-from wam_core.faithfulness.curves import insertion_deletion
+from wam_core.faithfulness.budget import Effort
+from wam_core.faithfulness.curves import curve_passes, insertion_deletion
 from wam_core.faithfulness.domains import (
     CoefficientDomain,
     Domain,
@@ -88,20 +90,8 @@ class Benchmark(Analysis):
 
     def passes(self, layout: CoefficientLayout) -> Passes:
         """Methods pass backward; removals pass forward."""
-        n_inputs, n_orders = len(self.methods), len(rankings(self.config))
-        own = n_inputs + len(MODEL_FREE)
         spaces = 2 if self.settings.front_end else 1
-        curves = own * spaces
-        games, domains = spaces, spaces
-        if self.settings.common:
-            curves += (n_orders - len(MODEL_FREE)) + n_inputs
-            games, domains = games + 1, domains + 1
-        forward = (
-            2 * (self.settings.n_steps - 1) * curves
-            + self.settings.n_subsets * games
-            + END_PASSES * domains
-            + 2 * bool(self.settings.front_end)
-        )
+        forward = input_effort(self.config).passes + 2 * bool(self.settings.front_end)
         backward = sum(method.n_backward for method in self.methods.values()) * spaces
         return Passes(forward=forward, backward=backward)
 
@@ -121,6 +111,30 @@ class Benchmark(Analysis):
     def methods(self) -> dict[str, NamedMethod]:
         """Methods over the input by name."""
         return {name: input_method(name) for name in self.settings.methods}
+
+
+def input_effort(config: AuditConfig) -> Effort:
+    """What removals cost a sample, within the budget that caps those among coefficients.
+
+    Raises:
+        ConfigError: If the budget is too small.
+    """
+    settings = config.analyses.benchmark
+    n_inputs, n_orders = len(settings.methods), len(rankings(config))
+    spaces = 2 if settings.front_end else 1
+    carried = n_inputs + n_orders - len(MODEL_FREE) if settings.common else 0
+    domains = spaces + settings.common
+    whole = Effort(
+        n_domains=domains,
+        n_curves=(n_inputs + len(MODEL_FREE)) * spaces + carried,
+        n_games=domains,
+        n_steps=settings.n_steps,
+        n_subsets=settings.n_subsets,
+    )
+    try:
+        return whole.within(config.analyses.faithfulness.budget)
+    except ValueError as error:
+        raise ConfigError(f"analyses.benchmark, within faithfulness.budget: {error}") from error
 
 
 @dataclass(frozen=True)
@@ -257,6 +271,7 @@ class InputFaithfulness:
         batch: Batch,
         findings: Findings,
     ) -> None:
+        effort = input_effort(self.parts.config)
         ends = read_ends(reader, domain)
         space = tuple(domain.signal.shape[2:])
         blocks = (
@@ -265,17 +280,16 @@ class InputFaithfulness:
         effects = subset_effects(
             reader, domain, ends, blocks, batch.targets.cpu(), sample_ids=batch.sample_ids,
             seed=self._seed, kind=self.parts.config.attribution.score,
-            n_subsets=self._settings.n_subsets,
+            n_subsets=effort.n_subsets,
         )  # fmt: skip
-        n_steps = self._settings.n_steps
-        findings.n_forward += len(batch) * (END_PASSES + self._settings.n_subsets)
+        findings.n_forward += len(batch) * (END_PASSES + effort.n_subsets)
         for method, importance in orders.items():
             finite = importance.nan_to_num(0.0, 0.0, 0.0)
             curves = insertion_deletion(
                 reader, domain, ends, finite, batch.targets.cpu()[:, None],
-                sample_ids=batch.sample_ids, seed=self._seed, n_steps=n_steps,
+                sample_ids=batch.sample_ids, seed=self._seed, n_steps=effort.n_steps,
             )  # fmt: skip
-            findings.n_forward += 2 * len(batch) * (n_steps - 1)
+            findings.n_forward += len(batch) * curve_passes(effort.n_steps)
             half = halves(curves)
             columns = {
                 "insertion": curves.insertion_area[:, 0],

@@ -19,13 +19,12 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from tasks.errors import ConfigError, ModelError
+from wam_core.faithfulness.feature_map import last_feature_map
 from wam_core.scores import Head, class_logits
 
 N_STEPS, N_COPIES = 50, 50
 NOISE_FRACTION = {1: 0.001, 2: 0.25, 3: 0.25}
 """Of SmoothGrad, by number of spatial dimensions of the signal."""
-
-_CONVOLUTIONS = (nn.Conv1d, nn.Conv2d, nn.Conv3d)
 
 
 @dataclass(frozen=True)
@@ -39,7 +38,7 @@ class Explained:
         targets: Class explained, shape (batch,), on the same device.
         support: 1 where a point is part of the signal and 0 in its padding, broadcast to `points`.
         noise_fraction: Standard deviation of SmoothGrad's noise over each sample's range.
-        layer: Name of the layer of GradCAM; None for the last convolution.
+        layer: Name of the layer of GradCAM; None for the last feature map (`last_feature_map`).
     """
 
     forward: Callable[[Tensor], Tensor]
@@ -136,8 +135,9 @@ def smoothgrad(explained: Explained) -> Tensor:
 def gradcam(explained: Explained) -> Tensor:
     """Positive part of a layer's activations weighted by their mean gradients, interpolated.
 
-    Selvaraju et al. 2017. Axes that the layer has and the points have not are averaged away:
-    frequencies of a spectrogram where the waveform is explained.
+    Selvaraju et al. 2017, at the last feature map unless another layer is named. Axes that
+    the layer has and the points have not are averaged away: frequencies of a spectrogram where the
+    waveform is explained.
     """
     from captum.attr import LayerGradCam
 
@@ -193,18 +193,18 @@ def input_method(name: str) -> NamedMethod:
     return NamedMethod(function, found, int(getattr(found, "n_backward", 1)))
 
 
-def last_convolution(module: nn.Module) -> str | None:
-    """Name of the convolution defined last, which in a residual network may be a shortcut."""
-    names = [name for name, part in module.named_modules() if isinstance(part, _CONVOLUTIONS)]
-    return names[-1] if names else None
-
-
 def _layer(explained: Explained) -> nn.Module:
-    name = explained.layer or last_convolution(explained.module)
+    name = explained.layer or last_feature_map(
+        explained.forward,
+        explained.module,
+        explained.points[:1],
+        n_axes=explained.points.ndim - 2,
+    )
     if name is None:
         raise ConfigError(
-            "GradCAM needs a convolution and the model has none: name a layer in "
-            "analyses.benchmark.gradcam_layer, or leave captum_gradcam out of methods"
+            "GradCAM needs a convolution whose output has the signal's axes, and no pass of the "
+            "model shows one: name a layer in analyses.benchmark.gradcam_layer, or leave "
+            "captum_gradcam out of methods"
         )
     try:
         return explained.module.get_submodule(name)

@@ -22,6 +22,12 @@ QUICK = {
     },
 }  # fmt: skip
 
+BRIGHTNESS = '''
+def brightness(explained):
+    """The brighter, the more important."""
+    return explained.points.sum(1).flatten(1)
+'''
+
 
 @pytest.fixture
 def benchmark_file(tmp_path, toy_file):
@@ -59,6 +65,23 @@ def test_the_table_is_printed_saved_and_complete(cli, benchmark_file, tmp_path):
     assert again.code == EXIT_DONE
     assert [receipt.stat().st_mtime_ns for receipt in receipts] == times, "nothing twice"
     assert again.out == first.out
+
+
+def test_a_method_of_ones_own_joins_the_table_by_its_dotted_name(
+    cli, benchmark_file, tmp_path, monkeypatch
+):
+    (tmp_path / "my_methods.py").write_text(BRIGHTNESS)
+    monkeypatch.syspath_prepend(tmp_path)
+    methods = {"methods": ["captum_saliency", "my_methods:brightness"]}
+    analyses = QUICK["analyses"] | {"benchmark": QUICK["analyses"]["benchmark"] | methods}
+    finished = cli("benchmark", benchmark_file(set=QUICK | {"analyses": analyses}))
+    assert finished.code == EXIT_DONE
+    (saved,) = tmp_path.glob("**/benchmarks/toys/benchmark.csv")
+    rows = list(csv.DictReader(saved.open()))
+    mine = [row for row in rows if row["method"] == "my_methods:brightness"]
+    assert {row["measure"] for row in mine} >= {"insertion", "deletion", "faith", "mu_fidelity"}
+    over = [row for row in rows if row["over"] == "my_methods:brightness"]
+    assert {row["method"] for row in over} >= {"smoothgrad_absolute", "coalition_gradients"}
 
 
 def test_mistakes_are_named(cli, benchmark_file):

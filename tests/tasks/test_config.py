@@ -201,6 +201,19 @@ class TestDigest:
     def test_what_decides_numbers_changes_it(self, sections):
         assert self.digest(**sections) != self.digest()
 
+    def test_a_benchmark_is_not_what_it_was_with_another_layer_and_no_cap(self):
+        """It was the convolution defined last; folders of then are not continued."""
+        settings = {"enabled": True}
+        benchmark = {"analyses": {"benchmark": settings}}
+        layer = {"gradcam_layer": "model.conv"}
+        named = {"analyses": {"benchmark": settings | layer}}
+        identity = validate_config(merge(MINIMAL, benchmark), where="x").identity()
+        assert identity["analyses"]["benchmark"]["gradcam_layer"] == "the last feature map"
+        assert self.digest(**named) != self.digest(**benchmark)
+        capped = {"faithfulness": {"enabled": True, "budget": 500}, "benchmark": settings}
+        identity = validate_config(merge(MINIMAL, {"analyses": capped}), where="x").identity()
+        assert identity["analyses"]["benchmark"]["budget"] == 500
+
     def test_the_machine_does_not_enter_it(self, write, monkeypatch):
         path = write("a.yaml", MINIMAL | {"dataset": {"root": "${WAM_DATA_ROOT}/cats"}})
         digests = set()

@@ -14,7 +14,6 @@ from tasks.analyses.input_methods import (
     CAPTUM,
     Explained,
     input_method,
-    last_convolution,
 )
 from tasks.benchmark import table_of
 from tasks.benchmark.table import TITLES
@@ -72,11 +71,10 @@ def test_saliency_and_integrated_gradients_are_captums():
     torch.testing.assert_close(found, size(expected), atol=1e-6, rtol=1e-4)
 
 
-def test_gradcam_is_captums_at_the_last_convolution():
+def test_gradcam_is_captums_at_the_last_feature_map():
     net = convolutional()
     given = explained(net)
-    assert last_convolution(net) == "2"
-    expected = LayerGradCam(net, net[2]).attribute(
+    expected = LayerGradCam(net, net[3]).attribute(
         given.points, target=given.targets, relu_attributions=True
     )
     found = input_method("captum_gradcam").method(given)
@@ -211,6 +209,27 @@ def test_batches_change_nothing_and_passes_are_those_of_the_plan(benchmarked, co
     np.testing.assert_allclose(
         tables[0][columns].to_numpy(float), tables[1][columns].to_numpy(float), atol=1e-5
     )
+
+
+@pytest.mark.parametrize("common", [True, False])
+def test_the_budget_of_faithfulness_caps_methods_over_the_input_too(
+    benchmarked, compute_all, common
+):
+    settings = benchmarked().analyses.model_dump(mode="json")
+    budget = 64
+    settings["faithfulness"] |= {"n_steps": 16, "n_subsets": 64, "budget": budget,
+                                 "measures": ["count", "mu_fidelity"]}  # fmt: skip
+    settings["benchmark"] |= {"n_steps": 16, "n_subsets": 64, "common": common}
+    config = benchmarked(analyses=settings)
+    plan = plan_audit(AuditSession(config))
+    for part in ("faithfulness", "benchmark"):
+        assert plan.parts[part].n_forward <= budget * N_SAMPLES
+    receipts = [json.loads(path.read_text()) for path in compute_all(config).glob("receipts/*")]
+    assert sum(receipt["n_forward"] for receipt in receipts) == plan.n_forward
+    settings["faithfulness"] |= {"budget": 40}
+    settings["benchmark"] |= {"common": True}
+    with pytest.raises(ConfigError, match="Raise it, or ask for fewer"):
+        plan_audit(AuditSession(benchmarked(analyses=settings)))
 
 
 def test_a_method_of_the_users_own_joins_by_name(benchmarked, summary_of):
