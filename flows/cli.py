@@ -138,6 +138,34 @@ def report(
 
 
 @app.command()
+def compare(
+    first: Annotated[str, typer.Argument(help="Audit folder A: a path or an fsspec URL.")],
+    second: Annotated[str, typer.Argument(help="Audit folder B.")],
+    force: Annotated[
+        bool, typer.Option("--force", help="Compare although settings differ; they are listed.")
+    ] = False,
+    output: Annotated[
+        str | None,
+        typer.Option("--output", "-o", help="Folder of the comparison; else beside audit A."),
+    ] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Compare two finished audits: what changed from A to B, with tests and intervals."""
+    from tasks.comparison import compare_audits, publish_comparison
+
+    comparison = compare_audits(first, second, force=force, output=output)
+    published = publish_comparison(comparison)
+    if as_json:
+        _print_json(comparison.record | {"folder": comparison.folder.url})
+        return
+    for sentence in comparison.record["headline"]:
+        typer.echo(f"  {sentence}")
+    typer.echo(f"\nReport      {comparison.folder.uri('report.html')}")
+    if published:
+        typer.echo(f"MLflow      run {published.run_id}")
+
+
+@app.command()
 def validate(
     quick: Annotated[
         bool, typer.Option("--quick", help="Each kind of truth in one dimension only.")

@@ -1,0 +1,1 @@
+"""Statistics that compare two audits: paired, compositional, and drift with a null."""
