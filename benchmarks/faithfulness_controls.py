@@ -187,10 +187,10 @@ def judge(planted: Planted) -> Values:
     classes = torch.stack([planted.targets, second], dim=1)
     ids = [str(place) for place in range(len(planted.signal))]
     own, others = (
-        _orders(planted.model, planted.other, planted.signal, labels, ids)
+        orders_of(planted.model, planted.other, planted.signal, labels, ids)
         for labels in (planted.targets, second)
     )
-    randomised = _orders(planted.other, planted.third, planted.signal, planted.targets, ids)
+    randomised = orders_of(planted.other, planted.third, planted.signal, planted.targets, ids)
     values: Values = {}
     curves: dict[str, dict[str, Curves]] = {}
     for measure, (domain, axis) in domains.items():
@@ -218,7 +218,7 @@ def judge(planted: Planted) -> Values:
     return {measure: values[measure] for measure in MEASURES}
 
 
-def _orders(
+def orders_of(
     model: KnownVotes, other: KnownVotes, signal: Tensor, labels: Tensor, ids: list[str]
 ) -> dict[str, Tensor]:
     def attribution(votes: KnownVotes) -> Tensor:
@@ -242,10 +242,10 @@ def separation(values: Mapping[str, np.ndarray], model: str) -> tuple[float, flo
     knows = KNOWS[:1] if model == "evidence everywhere" else KNOWS
     worst = min(knows, key=lambda name: values[name].mean())
     best = max(FREE, key=lambda name: values[name].mean())
-    return _mean_interval(values[worst] - values[best])
+    return mean_interval(values[worst] - values[best])
 
 
-def _mean_interval(values: np.ndarray) -> tuple[float, float]:
+def mean_interval(values: np.ndarray) -> tuple[float, float]:
     return float(values.mean()), float(1.96 * values.std(ddof=1) / np.sqrt(len(values)))
 
 
@@ -268,7 +268,7 @@ def draw(
             if place % 2:
                 axes.axvspan(place - 0.5, place + 0.5, color="#f2f3f5", zorder=0)
             for offset, order in enumerate((*KNOWS, *FREE)):
-                mean, half = _mean_interval(values[measure][order])
+                mean, half = mean_interval(values[measure][order])
                 axes.errorbar(
                     place + (offset - 2.5) * 0.13, mean, half,
                     fmt="o" if order in KNOWS else "s", color=_COLOURS[order], markersize=6,

@@ -21,9 +21,9 @@ from faithfulness_controls import (
     STEPS,
     Planted,
     Values,
-    _mean_interval,
-    _orders,
     draw,
+    mean_interval,
+    orders_of,
 )
 
 from wam_core import CoefficientLayout
@@ -51,7 +51,7 @@ def judge(planted: Planted) -> Values:
         sample_ids=ids, seed=0, kind="logit", n_subsets=128,
     )  # fmt: skip
     values: Values = {measure: {} for measure in MEASURES}
-    for name, order in _orders(
+    for name, order in orders_of(
         planted.model, planted.other, planted.signal, planted.targets, ids
     ).items():
         curves = insertion_deletion(
@@ -80,7 +80,7 @@ def main() -> None:
     for name, values in found.items():
         print(f"\n{name}{'':20}" + "".join(f"{order:>19}" for order in (*KNOWS, *FREE)))
         for measure in MEASURES:
-            cells = [_mean_interval(values[measure][order]) for order in (*KNOWS, *FREE)]
+            cells = [mean_interval(values[measure][order]) for order in (*KNOWS, *FREE)]
             print(f"  {measure:30}" + "".join(f"{m:12.3f} ±{half:.3f}" for m, half in cells))
     if options.figure:
         draw(found, options.figure, MEASURES, judged=False)

@@ -92,6 +92,20 @@ def poisson_weights(keys: Sequence[str], n_resamples: int, seed: int) -> FloatAr
     return np.stack([unique[key] for key in keys]).astype(np.float64)
 
 
+def percentile_interval(
+    estimate: float, replicates: FloatArray, n: int, confidence: float
+) -> Interval:
+    """An estimate between the quantiles of its bootstrap replicates, shape (replicate,).
+
+    Args:
+        n: Number of samples behind the estimate.
+    """
+    tail = (1 - confidence) / 2
+    low, high = np.quantile(replicates, [tail, 1 - tail])
+    # A percentile interval of few samples may miss its own estimate by rounding.
+    return Interval(estimate, min(float(low), estimate), max(float(high), estimate), n)
+
+
 @dataclass(frozen=True)
 class ReplicateSums:
     """Weighted sums per bootstrap replicate and variable: a monoid under `merge`.
@@ -151,7 +165,6 @@ class ReplicateSums:
 
     def intervals(self, confidence: float = 0.95) -> list[Interval]:
         """Mean of each variable with its percentile interval; no bounds below two keys."""
-        tail = (1 - confidence) / 2
         results = []
         for variable in range(len(self.sums)):
             n = int(self.counts[variable])
@@ -166,11 +179,7 @@ class ReplicateSums:
             if one_key or len(means) < 2:
                 results.append(Interval(estimate, None, None, n))
                 continue
-            low, high = np.quantile(means, [tail, 1 - tail])
-            # A percentile interval of few samples may miss its own estimate by rounding.
-            results.append(
-                Interval(estimate, min(float(low), estimate), max(float(high), estimate), n)
-            )
+            results.append(percentile_interval(estimate, means, n, confidence))
         return results
 
 

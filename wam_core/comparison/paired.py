@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import stats
 
-from wam_core.intervals import FloatArray, Interval
+from wam_core.intervals import FloatArray, Interval, percentile_interval
 
 _CELLS = 2_000_000
 """Numbers drawn at a time, which bounds the memory of resampling."""
@@ -226,9 +226,7 @@ def _percentile(
 ) -> Interval:
     if n_groups < 2 or len(replicates) < 2:
         return Interval(estimate, None, None, n)
-    tail = (1 - confidence) / 2
-    low, high = np.quantile(replicates, [tail, 1 - tail])
-    return Interval(estimate, min(float(low), estimate), max(float(high), estimate), n)
+    return percentile_interval(estimate, replicates, n, confidence)
 
 
 def _check_pairs(first: NDArray[np.generic], second: NDArray[np.generic]) -> None:
